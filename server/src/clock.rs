@@ -1,0 +1,54 @@
+//! The two clocks of the core, as plain numbers that the caller brings.
+//!
+//! Monotonic time orders and measures; wall time fills and judges `ntime`. They are apart because
+//! a stepped wall clock must never shorten a deadline. Nothing here reads a clock.
+
+use core::ops::Add;
+use core::time::Duration;
+
+/// A moment on the monotonic clock: nanoseconds since the process (or simulation) started.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The start of time.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment `nanoseconds` after the start.
+    pub const fn from_nanos(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
+    /// Nanoseconds since the start.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Time from `earlier` to here; zero when `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// Saturates: a deadline beyond 584 years is never reached either way.
+    fn add(self, later: Duration) -> Self {
+        let nanoseconds = u64::try_from(later.as_nanos()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_add(nanoseconds))
+    }
+}
+
+/// Seconds since 1970 on the wall clock, as block headers carry them (valid until 2106).
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct UnixTime(pub u32);
+
+/// Both clocks, read once for each event.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Now {
+    /// Monotonic clock.
+    pub mono: Instant,
+    /// Wall clock.
+    pub unix: UnixTime,
+}

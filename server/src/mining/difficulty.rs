@@ -1,0 +1,304 @@
+//! Difficulty and target: exact decimals and 256-bit integers.
+//!
+//! A difficulty is what miners are told, a decimal of any magnitude. A target is what hashes are
+//! compared with. `target = floor(DIFFICULTY_1 / difficulty)`, computed exactly, so that two
+//! implementations that round correctly agree to the bit. No float takes part.
+
+use core::fmt;
+use core::str::FromStr;
+
+use bitcoin::CompactTarget;
+use ruint::aliases::{U256, U512};
+
+use super::hash::Hash;
+
+/// Target of difficulty 1: `00000000ffff` and zeros (bdiff, as pools use it).
+const DIFFICULTY_1: U256 = U256::from_limbs([0, 0, 0, 0xffff_0000]);
+/// Decimal places that a difficulty may need on either side of the point.
+const EXPONENT_MAX: i32 = 30;
+/// Digits kept when a difficulty is derived from a target.
+const DERIVED_DIGITS: usize = 10;
+
+/// The largest hash value that counts, as a 256-bit number.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Target(U256);
+
+impl Target {
+    /// The target that `bits` stands for, or `None` when it is zero, negative or over 256 bits
+    /// (consensus refuses all three).
+    pub fn from_compact(bits: CompactTarget) -> Option<Self> {
+        let bits = bits.to_consensus();
+        let exponent = usize::try_from(bits >> 24).ok()?;
+        let mantissa = U256::from(bits & 0x007f_ffff);
+        if bits & 0x0080_0000 != 0 {
+            return None;
+        }
+        let value = if exponent <= 3 {
+            mantissa >> (8 * (3 - exponent))
+        } else {
+            let shift = 8 * (exponent - 3);
+            if mantissa.bit_len() + shift > 256 {
+                return None;
+            }
+            mantissa << shift
+        };
+        (value != U256::ZERO).then_some(Self(value))
+    }
+
+    /// From 32 bytes, most significant first: the form of `getblocktemplate`'s `target`.
+    pub fn from_be_bytes(bytes: [u8; 32]) -> Self {
+        Self(U256::from_be_bytes(bytes))
+    }
+
+    /// Whether `hash`, read as a little-endian number, is at most this target.
+    pub fn is_met_by(&self, hash: &Hash) -> bool {
+        U256::from_le_bytes(*hash) <= self.0
+    }
+
+    /// The largest difficulty of [`DERIVED_DIGITS`] digits that is not harder than this target.
+    pub fn to_difficulty(self) -> Difficulty {
+        assert!(self.0 != U256::ZERO, "a zero target has no difficulty");
+        let one = U512::from(DIFFICULTY_1);
+        let target = U512::from(self.0);
+        let ten = U512::from(10);
+        // Scale until the quotient has enough digits, then cut: down, so never harder.
+        let mut numerator = one;
+        let mut exponent = 0;
+        let enough = ten.pow(U512::from(DERIVED_DIGITS - 1));
+        while numerator / target < enough && -exponent < EXPONENT_MAX {
+            numerator *= ten;
+            exponent -= 1;
+        }
+        let mut digits = numerator / target;
+        while digits >= enough * ten {
+            digits /= ten;
+            exponent += 1;
+        }
+        let digits = u64::try_from(digits).unwrap_or(u64::MAX).max(1);
+        let difficulty = Difficulty::normalised(digits, exponent);
+        assert!(difficulty.to_target() >= self, "a derived difficulty is never harder");
+        difficulty
+    }
+}
+
+/// A difficulty as people and miners write it: `digits * 10^exponent`, exact and positive.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Difficulty {
+    digits: u64,
+    exponent: i32,
+}
+
+/// Why a text is no difficulty.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DifficultyError {
+    /// It is not a decimal number.
+    #[error("is not a decimal number such as 1, 0.001 or 4.6e-10")]
+    NotANumber,
+    /// It is zero or negative.
+    #[error("must be greater than zero")]
+    NotPositive,
+    /// It needs more than 19 digits or an exponent beyond 30.
+    #[error("has more than 19 digits or lies outside 1e-30 to 1e30")]
+    OutOfRange,
+}
+
+impl Difficulty {
+    /// Difficulty 1.
+    pub const ONE: Self = Self { digits: 1, exponent: 0 };
+
+    fn normalised(mut digits: u64, mut exponent: i32) -> Self {
+        assert!(digits > 0, "a difficulty is positive");
+        while digits.is_multiple_of(10) {
+            digits /= 10;
+            exponent += 1;
+        }
+        Self { digits, exponent }
+    }
+
+    /// The largest hash that meets this difficulty.
+    pub fn to_target(self) -> Target {
+        let one = U512::from(DIFFICULTY_1);
+        let digits = U512::from(self.digits);
+        let scale = U512::from(10).pow(U512::from(self.exponent.unsigned_abs()));
+        let target = if self.exponent < 0 { one * scale / digits } else { one / (digits * scale) };
+        Target(U256::saturating_from(target))
+    }
+
+    /// This difficulty, or the network's where that is easier: a miner told a harder one would
+    /// throw blocks away (FAILURES 3).
+    #[must_use]
+    pub fn at_most(self, network: Target) -> Self {
+        if self.to_target() >= network { self } else { network.to_difficulty() }
+    }
+}
+
+impl fmt::Display for Difficulty {
+    /// The shortest exact plain decimal, without an exponent: firmware parsers differ in theirs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.digits.to_string();
+        if let Ok(zeros) = usize::try_from(self.exponent) {
+            return write!(formatter, "{digits}{}", "0".repeat(zeros));
+        }
+        let places = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
+        if let Some(whole) = digits.len().checked_sub(places).filter(|whole| *whole > 0) {
+            return write!(formatter, "{}.{}", &digits[..whole], &digits[whole..]);
+        }
+        write!(formatter, "0.{}{digits}", "0".repeat(places - digits.len()))
+    }
+}
+
+impl FromStr for Difficulty {
+    type Err = DifficultyError;
+
+    /// Reads `12`, `0.5`, `.5`, `1e-7`, `4.65E-10`; exact, or refused.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if text.starts_with('-') {
+            return Err(DifficultyError::NotPositive);
+        }
+        let text = text.strip_prefix('+').unwrap_or(text);
+        let (number, power) = match text.split_once(['e', 'E']) {
+            Some((number, power)) => (number, power.parse().map_err(|_| not_a_number())?),
+            None => (text, 0_i32),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let fraction = fraction.trim_end_matches('0');
+        let digits = format!("{whole}{fraction}");
+        if whole.len() + fraction.len() == 0 && !number.contains('0')
+            || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        {
+            return Err(not_a_number());
+        }
+        let digits = digits.trim_start_matches('0');
+        if digits.is_empty() {
+            return Err(DifficultyError::NotPositive);
+        }
+        let significant = digits.trim_end_matches('0');
+        let zeros = digits.len() - significant.len();
+        let shift = |length| i32::try_from(length).map_err(|_| DifficultyError::OutOfRange);
+        let exponent = power
+            .checked_sub(shift(fraction.len())?)
+            .and_then(|power: i32| power.checked_add(shift(zeros).ok()?))
+            .ok_or(DifficultyError::OutOfRange)?;
+        let digits = significant.parse().map_err(|_| DifficultyError::OutOfRange)?;
+        let difficulty = Self::normalised(digits, exponent);
+        let magnitude =
+            difficulty.exponent.saturating_add(difficulty.digits.ilog10().cast_signed());
+        let range = -EXPONENT_MAX..=EXPONENT_MAX;
+        if !range.contains(&difficulty.exponent) || !range.contains(&magnitude) {
+            return Err(DifficultyError::OutOfRange);
+        }
+        Ok(difficulty)
+    }
+}
+
+const fn not_a_number() -> DifficultyError {
+    DifficultyError::NotANumber
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn difficulty(text: &str) -> Difficulty {
+        text.parse().expect(text)
+    }
+
+    fn target(hex: &str) -> Target {
+        Target::from_be_bytes(super::super::hex::decode_array(hex).expect("64 digits"))
+    }
+
+    fn regtest() -> Target {
+        Target::from_compact(CompactTarget::from_consensus(0x207f_ffff)).expect("valid")
+    }
+
+    #[test]
+    fn known_targets() {
+        let check = |text, expected: String| {
+            assert_eq!(difficulty(text).to_target(), target(&expected), "{text}");
+        };
+        check("1", format!("00000000ffff{}", "0".repeat(52)));
+        check("0.5", format!("00000001fffe{}", "0".repeat(52)));
+        check("2", format!("000000007fff8{}", "0".repeat(51)));
+        check("65536", format!("000000000000ffff{}", "0".repeat(48)));
+        check("1e-30", "f".repeat(64));
+    }
+
+    #[test]
+    fn shown_as_the_shortest_plain_decimal() {
+        let check = |text, shown: &str| assert_eq!(difficulty(text).to_string(), shown);
+        check("1.0", "1");
+        check("1e3", "1000");
+        check("0.50", "0.5");
+        check("12.5", "12.5");
+        check(".00015", "0.00015");
+        check("4.656542373e-10", "0.0000000004656542373");
+        check("1152921504606846976", "1152921504606846976");
+    }
+
+    #[test]
+    fn what_is_no_difficulty() {
+        for text in ["", ".", "e5", "one", "1,5", "0x10", "NaN", "inf", "1e", "1 2", "1e1.5"] {
+            assert_eq!(text.parse::<Difficulty>(), Err(DifficultyError::NotANumber), "{text:?}");
+        }
+        for text in ["0", "0.0", "-1", "-0.5", "0e9", "--1"] {
+            assert_eq!(text.parse::<Difficulty>(), Err(DifficultyError::NotPositive), "{text:?}");
+        }
+        for text in ["1e31", "1e-31", "123456789012345678901", "1e2147483647", "0.1e-2147483648"] {
+            assert_eq!(text.parse::<Difficulty>(), Err(DifficultyError::OutOfRange), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_networks_own_difficulty_is_never_exceeded() {
+        assert_eq!(regtest().to_difficulty().to_string(), "0.0000000004656542373");
+        assert_eq!(difficulty("1").at_most(regtest()), regtest().to_difficulty());
+        assert_eq!(difficulty("1e-10").at_most(regtest()), difficulty("1e-10"));
+    }
+
+    #[test]
+    fn compact_targets_that_consensus_refuses() {
+        for bits in [0, 0x0100_3456, 0x0480_0001, 0x2100_ffff + 0x0200_0000, 0xff12_3456] {
+            let bits = CompactTarget::from_consensus(bits);
+            assert_eq!(Target::from_compact(bits), None, "{bits:x}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_survives(digits in 1_u64.., exponent in -11_i32..=11) {
+            let before = Difficulty::normalised(digits, exponent);
+            prop_assert_eq!(difficulty(&before.to_string()), before);
+        }
+
+        #[test]
+        fn derived_is_within_a_billionth(bytes: [u8; 32], zeros in 0_usize..20) {
+            let mut bytes = bytes;
+            bytes[..zeros].fill(0);
+            bytes[zeros] |= 1;
+            let network = Target::from_be_bytes(bytes);
+            let told = network.to_difficulty().to_target();
+            prop_assert!(told >= network);
+            let slack = network.0 / U256::from(500_000_000_u64) + U256::from(1);
+            prop_assert!(told.0 - network.0 <= slack);
+        }
+
+        #[test]
+        fn compact_agrees_with_the_bitcoin_crate(bits: u32) {
+            let compact = CompactTarget::from_consensus(bits);
+            if let Some(ours) = Target::from_compact(compact) {
+                let theirs = bitcoin::Target::from_compact(compact);
+                prop_assert_eq!(ours.0.to_be_bytes::<32>(), theirs.to_be_bytes());
+            }
+        }
+
+        #[test]
+        fn a_hash_at_the_target_counts_and_one_above_does_not(limbs: [u64; 4]) {
+            let value = U256::from_limbs(limbs).max(U256::from(1)).min(U256::MAX - U256::from(1));
+            let target = Target(value);
+            prop_assert!(target.is_met_by(&value.to_le_bytes()));
+            prop_assert!(!target.is_met_by(&(value + U256::from(1)).to_le_bytes()));
+        }
+    }
+}
