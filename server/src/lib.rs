@@ -30,6 +30,7 @@
 //! * *generation*: how often this data directory was started; makes job ids and coinbases of
 //!   different runs differ.
 
+pub mod bmm;
 pub mod clock;
 pub mod mining;
 
