@@ -32,5 +32,7 @@
 
 pub mod bmm;
 pub mod clock;
+pub mod config;
 pub mod mining;
+pub mod stratum;
 

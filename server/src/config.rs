@@ -1,0 +1,115 @@
+//! What the core is told once, and the limits it keeps.
+//!
+//! Everything here passed its checks: texts and files are `settings`' business.
+
+use core::time::Duration;
+
+use bitcoin::{Network, ScriptBuf};
+
+use crate::bmm::Slot;
+use crate::bmm::auction::Mode;
+use crate::bmm::message::BmmHeader;
+use crate::mining::difficulty::Difficulty;
+
+/// What the core is told once.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The chain that the node must be on.
+    pub network: Network,
+    /// Where the coinbase pays to.
+    pub payout: ScriptBuf,
+    /// What miners are given, eased to the network's own difficulty where that is lower.
+    pub difficulty: Difficulty,
+    /// How often a fresh template is asked for, and with it a fresh job sent.
+    pub refresh: Duration,
+    /// Whether bids in the template are taken (`BMM_BLIND`).
+    pub blind: Mode,
+    /// Sidechain daemons of our own. Their place in this list is their endpoint's number.
+    pub sidechains: Vec<OwnSidechain>,
+    /// The bounds on everything that could grow.
+    pub limits: Limits,
+}
+
+/// A sidechain whose daemon we ask for h\* ourselves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OwnSidechain {
+    /// Its slot.
+    pub slot: Slot,
+    /// Four bytes that start the commitment.
+    pub header: BmmHeader,
+    /// What to do when its daemon does not answer.
+    pub fallback: Fallback,
+}
+
+/// What is committed for a slot whose daemon does not answer (`BMM_FALLBACK`).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fallback {
+    /// An h\* of 32 zero bytes: the output is there, and commits to nothing.
+    Zero,
+    /// No output for the slot.
+    Skip,
+}
+
+/// The bounds on everything that could grow, and the times everything may take. A name ends in
+/// its unit.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Longest line a miner may send.
+    pub line_bytes: usize,
+    /// Lines that are no JSON-RPC request, until the connection is closed.
+    pub garbage_lines: u32,
+    /// Bytes on their way to a miner that does not read, until it is cut off.
+    pub outbox_bytes: usize,
+    /// Connections at a time.
+    pub sessions: usize,
+    /// Worker names on one connection.
+    pub workers: usize,
+    /// Jobs of one tip.
+    pub jobs_live: usize,
+    /// Shares remembered against duplicates.
+    pub shares_seen: usize,
+    /// Replies on one connection that wait for a block to be safe.
+    pub replies_parked: usize,
+    /// How long shares for a left tip are credited.
+    pub grace: Duration,
+    /// How long jobs of a left tip are kept for late blocks.
+    pub keep_stale: Duration,
+    /// How far `ntime` may run ahead of our clock (consensus: two hours ahead of the node's).
+    pub ntime_ahead_seconds: u32,
+    /// How long a new job waits for its sidechains' h\*.
+    pub commitment_wait: Duration,
+    /// How long an ordinary call may take.
+    pub call_patience: Duration,
+    /// How long the node may park a long poll before it is asked anew.
+    pub long_poll_patience: Duration,
+    /// How long `submitblock` may take. Single calls of 5.7 s were seen on healthy nodes.
+    pub submit_patience: Duration,
+    /// Longest pause before a failed call is made again.
+    pub retry_pause: Duration,
+    /// How long a stop waits for found blocks that the node has not answered for.
+    pub stop_patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            line_bytes: 16 * 1024,
+            garbage_lines: 5,
+            outbox_bytes: 256 * 1024,
+            sessions: 20_000,
+            workers: 64,
+            jobs_live: 1_024,
+            shares_seen: 1_000_000,
+            replies_parked: 1_024,
+            grace: Duration::from_secs(5),
+            keep_stale: Duration::from_mins(10),
+            ntime_ahead_seconds: 7_000,
+            commitment_wait: Duration::from_millis(250),
+            call_patience: Duration::from_secs(10),
+            long_poll_patience: Duration::from_secs(90),
+            submit_patience: Duration::from_secs(30),
+            retry_pause: Duration::from_millis(500),
+            stop_patience: Duration::from_secs(10),
+        }
+    }
+}
