@@ -33,6 +33,10 @@
 pub mod bmm;
 pub mod clock;
 pub mod config;
+pub mod journal;
 pub mod mining;
+pub mod node;
+pub mod pool;
 pub mod stratum;
 
+pub use pool::Pool;

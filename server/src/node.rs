@@ -1,0 +1,9 @@
+//! The node as seen by the pool, and the sidechains' daemons beside it.
+//!
+//! **Invariant:** bytes of requests out, bytes of replies in; opens no connection and keeps no
+//! time but what it is told.
+
+pub mod follower;
+pub mod rpc;
+pub mod sidechain;
+pub mod submitter;

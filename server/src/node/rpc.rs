@@ -1,0 +1,324 @@
+//! JSON-RPC bodies to and from nodes and sidechain daemons, and the classes of what goes wrong.
+//!
+//! Strict JSON-RPC 2.0 is sent, because the enforcer wants it and bitcoind takes it; any version
+//! is read.
+
+use bitcoin::ScriptBuf;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::clock::UnixTime;
+use crate::mining::difficulty::Target;
+use crate::mining::hash::Hash;
+use crate::mining::hex;
+use crate::mining::template::{DeclaredTransaction, TemplateParts};
+
+/// What HTTP brought back: bitcoind reports RPC errors with status 500 and a JSON body.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpReply {
+    /// HTTP status.
+    pub status: u16,
+    /// The body, whatever it is.
+    pub body: Bytes,
+}
+
+/// Why no reply came.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum CallError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The deadline passed.
+    #[error("no answer in time")]
+    Timeout,
+    /// The connection broke, or what came was no HTTP.
+    #[error("the connection broke: {0}")]
+    Broken(String),
+}
+
+/// Why a call gave no result.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RpcError {
+    /// No reply.
+    #[error("{0}")]
+    Call(#[from] CallError),
+    /// HTTP 401 or 403.
+    #[error("it refuses our user name or password (HTTP {0})")]
+    Unauthorized(u16),
+    /// An error object.
+    #[error("it says: {message} (code {code})")]
+    Refused {
+        /// The RPC error's code.
+        code: i64,
+        /// The RPC error's text.
+        message: String,
+    },
+    /// A body that is no JSON-RPC reply.
+    #[error("its answer (HTTP {status}) is no JSON-RPC reply: {start:?}")]
+    NotRpc {
+        /// HTTP status.
+        status: u16,
+        /// How the body starts.
+        start: String,
+    },
+    /// A result of the wrong form.
+    #[error("its answer lacks something: {0}")]
+    BadResult(String),
+}
+
+/// Method not found.
+pub const METHOD_NOT_FOUND: i64 = -32601;
+
+#[derive(Deserialize)]
+struct WireReply<'a> {
+    // A null result is a result; only an absent key is none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<WireError>,
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    code: i64,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    data: Option<serde_json::Value>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// A request's body: `method` with `params`, the text of a JSON array.
+pub fn request(method: &str, params: &str) -> Bytes {
+    let head = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":");
+    Bytes::from([head.as_str(), params, "}"].concat())
+}
+
+/// The text of the result that `reply` carries.
+pub fn result(reply: &Result<HttpReply, CallError>) -> Result<&RawValue, RpcError> {
+    let reply = reply.as_ref().map_err(|error| RpcError::Call(error.clone()))?;
+    if reply.status == 401 || reply.status == 403 {
+        return Err(RpcError::Unauthorized(reply.status));
+    }
+    let not_rpc = || {
+        let start: Vec<u8> = reply.body.iter().take(80).copied().collect();
+        let start = String::from_utf8_lossy(&start).into_owned();
+        RpcError::NotRpc { status: reply.status, start }
+    };
+    let wire: WireReply<'_> = serde_json::from_slice(&reply.body).map_err(|_| not_rpc())?;
+    if let Some(WireError { code, message, data }) = wire.error {
+        let data = data.map(|data| format!(": {data}")).unwrap_or_default();
+        return Err(RpcError::Refused { code, message: format!("{message}{data}") });
+    }
+    wire.result.ok_or_else(not_rpc)
+}
+
+fn read<'a, T: Deserialize<'a>>(reply: &'a Result<HttpReply, CallError>) -> Result<T, RpcError> {
+    let text = result(reply)?.get();
+    serde_json::from_str(text).map_err(|error| RpcError::BadResult(error.to_string()))
+}
+
+/// What `getblockchaininfo` tells us.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct ChainInfo {
+    /// `main`, `test`, `testnet4`, `signet` or `regtest`.
+    pub chain: String,
+    /// Height of the tip.
+    pub blocks: u32,
+    /// Height of the best header.
+    #[serde(default)]
+    pub headers: u32,
+    /// Whether the node still catches up.
+    #[serde(default, rename = "initialblockdownload")]
+    pub syncing: bool,
+}
+
+/// Reads a reply to `getblockchaininfo`.
+pub fn chain_info(reply: &Result<HttpReply, CallError>) -> Result<ChainInfo, RpcError> {
+    read(reply)
+}
+
+/// Asks for a template; with `long_poll_id`, for the one after that.
+pub fn template_request(long_poll_id: Option<&str>) -> Bytes {
+    let mut options = serde_json::json!({ "rules": ["segwit"] });
+    if let Some(id) = long_poll_id {
+        options["longpollid"] = id.into();
+    }
+    request("getblocktemplate", &serde_json::Value::from(vec![options]).to_string())
+}
+
+/// Hands in a block.
+pub fn submit_request(block: &[u8]) -> Bytes {
+    request("submitblock", &format!("[\"{}\"]", hex::encode(block)))
+}
+
+#[derive(Deserialize)]
+struct WireTemplate<'a> {
+    version: i32,
+    #[serde(default)]
+    rules: Vec<String>,
+    #[serde(default)]
+    vbrequired: u32,
+    previousblockhash: String,
+    #[serde(borrow)]
+    transactions: Vec<WireTransaction<'a>>,
+    #[serde(default)]
+    coinbasevalue: Option<u64>,
+    #[serde(default)]
+    longpollid: Option<String>,
+    #[serde(default)]
+    target: Option<String>,
+    #[serde(default)]
+    mintime: u32,
+    curtime: u32,
+    bits: String,
+    height: u32,
+    #[serde(default)]
+    default_witness_commitment: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireTransaction<'a> {
+    data: &'a str,
+    txid: &'a str,
+    hash: &'a str,
+    #[serde(default)]
+    fee: u64,
+    /// Places from 1 (BIP-0022).
+    #[serde(default)]
+    depends: Vec<usize>,
+}
+
+/// Reads a reply to `getblocktemplate`.
+pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, RpcError> {
+    let wire: WireTemplate<'_> = read(reply)?;
+    let bad = |what: &str| RpcError::BadResult(format!("no usable {what}"));
+    let value = wire.coinbasevalue.ok_or_else(|| bad("coinbasevalue"))?;
+    let transactions = wire
+        .transactions
+        .iter()
+        .map(|wire| {
+            Some(DeclaredTransaction {
+                bytes: hex::decode(wire.data)?,
+                txid: read_hash(wire.txid)?,
+                wtxid: read_hash(wire.hash)?,
+                fee: wire.fee,
+                depends: wire
+                    .depends
+                    .iter()
+                    .map(|place| place.checked_sub(1))
+                    .collect::<Option<_>>()?,
+            })
+        })
+        .collect::<Option<Vec<_>>>();
+    let script = |text: &String| hex::decode(text).map(ScriptBuf::from_bytes);
+    Ok(TemplateParts {
+        height: wire.height,
+        parent: read_hash(&wire.previousblockhash).ok_or_else(|| bad("previousblockhash"))?,
+        version: wire.version.cast_unsigned(),
+        version_required: wire.vbrequired,
+        bits: hex::decode_u32(&wire.bits).ok_or_else(|| bad("bits"))?,
+        target: match &wire.target {
+            None => None,
+            Some(text) => Some(read_target(text).ok_or_else(|| bad("target"))?),
+        },
+        time: UnixTime(wire.curtime),
+        time_min: UnixTime(wire.mintime),
+        value,
+        rules: wire.rules,
+        transactions: transactions.ok_or_else(|| bad("transactions"))?,
+        witness_commitment: match &wire.default_witness_commitment {
+            None => None,
+            Some(text) => Some(script(text).ok_or_else(|| bad("default_witness_commitment"))?),
+        },
+        long_poll_id: wire.longpollid,
+    })
+}
+
+/// A hash as RPC writes it, into internal order.
+fn read_hash(text: &str) -> Option<Hash> {
+    let mut hash: Hash = hex::decode_array(text)?;
+    hash.reverse();
+    Some(hash)
+}
+
+fn read_target(text: &str) -> Option<Target> {
+    hex::decode_array(text).map(Target::from_be_bytes)
+}
+
+/// Asks a sidechain's daemon for h\*.
+pub fn best_block_hash_request() -> Bytes {
+    request("getbestblockhash", "[]")
+}
+
+/// Reads h\*: 64 hex digits, kept in the order the daemon gives them (BIP300-301, item 3).
+pub fn best_block_hash(reply: &Result<HttpReply, CallError>) -> Result<[u8; 32], RpcError> {
+    let text: String = read(reply)?;
+    hex::decode_array(&text)
+        .ok_or_else(|| RpcError::BadResult(format!("{text:?} is not 64 hex digits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mining::template::Template;
+
+    #[expect(clippy::unnecessary_wraps, reason = "the form in which replies come")]
+    fn answer(status: u16, body: &str) -> Result<HttpReply, CallError> {
+        Ok(HttpReply { status, body: Bytes::copy_from_slice(body.as_bytes()) })
+    }
+
+    #[test]
+    fn errors_are_told_apart() {
+        let check = |status, body: &str, expected: &str| {
+            let reply = answer(status, body);
+            let shown = result(&reply).map_or_else(|error| error.to_string(), ToString::to_string);
+            assert_eq!(shown, expected);
+        };
+        check(200, r#"{"jsonrpc":"2.0","result":null,"id":1}"#, "null");
+        check(200, r#"{"result":5,"error":null,"id":1}"#, "5");
+        let refusal = r#"{"result":null,"error":{"code":-10,"message":"syncing"},"id":1}"#;
+        check(500, refusal, "it says: syncing (code -10)");
+        let data = r#"{"error":{"code":-32603,"message":"Internal error","data":"why"}}"#;
+        check(200, data, "it says: Internal error: \"why\" (code -32603)");
+        check(401, "", "it refuses our user name or password (HTTP 401)");
+        check(403, "{}", "it refuses our user name or password (HTTP 403)");
+        check(
+            503,
+            "Work queue depth exceeded",
+            "its answer (HTTP 503) is no JSON-RPC reply: \"Work queue depth exceeded\"",
+        );
+        check(200, "{}", "its answer (HTTP 200) is no JSON-RPC reply: \"{}\"");
+        check(
+            200,
+            r#"{"result":nul"#,
+            "its answer (HTTP 200) is no JSON-RPC reply: \"{\\\"result\\\":nul\"",
+        );
+        assert_eq!(result(&Err(CallError::Timeout)).unwrap_err().to_string(), "no answer in time");
+    }
+
+    #[test]
+    fn a_real_nodes_template_reads_and_passes_its_checks() {
+        let body = format!("{{\"result\":{},\"id\":1}}", fixtures::GBT_BITCOIND_FOUR_BIDS);
+        let parts = template(&answer(200, &body)).expect("reads");
+        let template = Template::check(parts).expect("passes");
+        assert_eq!(template.height, 144);
+        assert_eq!(template.transactions.len(), 7);
+        assert_eq!(template.fees(), 30_444);
+        assert_eq!(template.value, 5_000_030_444);
+    }
+
+    #[test]
+    fn h_star_keeps_its_order() {
+        let reply = answer(200, &format!("{{\"result\":\"01{}\"}}", "00".repeat(31)));
+        assert_eq!(best_block_hash(&reply).map(|hash| hash[0]), Ok(1));
+        let short = answer(200, r#"{"result":"01"}"#);
+        assert!(best_block_hash(&short).is_err());
+        let number = answer(200, r#"{"result":7}"#);
+        assert!(best_block_hash(&number).is_err());
+    }
+}

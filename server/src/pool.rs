@@ -1,0 +1,295 @@
+//! The pool: joins miners, coin, sidechains, node and disk, and knows no format of any.
+//!
+//! One event in, then every action out, then the next event. The parts decide; what stands here
+//! is who hears of what.
+//!
+//! **Invariant:** the only way in is [`Pool::handle`] and [`Pool::handle_timeout`], the only way
+//! out [`Pool::poll_action`]; time comes as an argument, and equal inputs give equal outputs.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use crate::clock::{Instant, Now};
+use crate::config::Config;
+use crate::journal::{DiskOp, Recovered};
+use crate::mining::hash::Hash;
+use crate::mining::job::JobBook;
+use crate::mining::ledger::Ledger;
+use crate::node::follower::{Follower, Question};
+use crate::node::sidechain::Daemon;
+use crate::node::submitter::Submitter;
+use crate::stratum::extranonce::Leases;
+use crate::stratum::session::Session;
+
+pub mod action;
+pub mod event;
+
+mod audit;
+mod blocks;
+mod miners;
+mod shares;
+mod work;
+
+use action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
+use event::{ConnId, Event};
+
+/// What a call was made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Purpose {
+    Node(Question),
+    Submit(Hash),
+    Commitment(usize),
+}
+
+/// What a write was made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Written {
+    Generation,
+    Block(Hash),
+    Settled,
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Connections open now.
+    pub sessions: u64,
+    /// Jobs published.
+    pub jobs: u64,
+    /// Shares counted.
+    pub shares_accepted: u64,
+    /// Submissions refused.
+    pub shares_rejected: u64,
+    /// Blocks found.
+    pub blocks_found: u64,
+    /// Blocks that the node took into its chain.
+    pub blocks_accepted: u64,
+}
+
+/// The whole server but for the machine.
+#[derive(Debug)]
+pub struct Pool {
+    config: Config,
+    generation: u32,
+    generation_is_safe: bool,
+    listening: bool,
+    sessions: BTreeMap<ConnId, Session>,
+    closing: BTreeSet<ConnId>,
+    leases: Leases,
+    jobs: JobBook,
+    ledger: Ledger,
+    follower: Follower,
+    daemons: Vec<Daemon>,
+    submitter: Submitter,
+    /// Found in this run and not judged: whether it is on disk.
+    safe_blocks: BTreeMap<Hash, bool>,
+    work: work::Work,
+    calls: BTreeMap<CallId, Purpose>,
+    writes: BTreeMap<WriteId, Written>,
+    next_call: u64,
+    next_write: u64,
+    actions: VecDeque<Action>,
+    stopping: Option<Instant>,
+    counters: Counters,
+}
+
+impl Pool {
+    /// A pool that continues after `recovered`. Its first actions are there at once.
+    pub fn new(config: Config, recovered: &Recovered, now: Now) -> Self {
+        let limits = &config.limits;
+        let generation = recovered.generation.checked_add(1);
+        assert!(generation.is_some(), "four billion starts");
+        let generation = generation.unwrap_or_default();
+        let mut pool = Self {
+            generation,
+            generation_is_safe: false,
+            listening: false,
+            sessions: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            leases: Leases::default(),
+            jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
+            ledger: Ledger::new(limits.shares_seen),
+            follower: Follower::new(config.network, config.refresh, limits),
+            daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
+            submitter: Submitter::new(limits.retry_pause),
+            safe_blocks: BTreeMap::new(),
+            work: work::Work::default(),
+            calls: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            next_call: 0,
+            next_write: 0,
+            actions: VecDeque::new(),
+            stopping: None,
+            counters: Counters::default(),
+            config,
+        };
+        pool.persist(Written::Generation, DiskOp::PutGeneration(generation));
+        pool.take_up_again(now, &recovered.pending);
+        pool.ask(now);
+        pool
+    }
+
+    /// One thing happened at `now`. Drain [`Self::poll_action`] to `None` before and after.
+    pub fn handle(&mut self, now: Now, event: Event) {
+        assert!(self.actions.is_empty(), "drain every action before the next event");
+        match event {
+            Event::Opened { conn, peer } => self.on_opened(conn, peer),
+            Event::Received { conn, bytes } => self.on_received(now, conn, &bytes),
+            Event::Flushed { conn, length } => self.on_flushed(conn, length),
+            Event::Closed { conn } => self.on_closed(conn),
+            Event::Replied { call, result } => self.on_replied(now, call, &result),
+            Event::Persisted { write } => self.on_persisted(write),
+            Event::PersistFailed { write, error } => self.on_persist_failed(write, &error),
+            Event::Stop => self.on_stop(now),
+        }
+        self.ask(now);
+        self.finish_stop(now);
+    }
+
+    /// The moment that [`Self::poll_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        assert!(self.actions.is_empty(), "drain every action before the next event");
+        self.publish_if_ready(now);
+        self.retire_jobs(now);
+        self.ask(now);
+        self.finish_stop(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`], and what for. May change with every event.
+    pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
+        let stop = self.stopping.map(|since| since + self.config.limits.stop_patience);
+        let publish = self.work.waits_until(self.config.limits.commitment_wait);
+        let wakes = [
+            (self.follower.next_question(), Wake::AskNode),
+            (self.submitter.next_submission(), Wake::OfferBlock),
+            (publish, Wake::PublishJob),
+            (self.jobs.next_retirement(), Wake::RetireJobs),
+            (stop, Wake::FinishStop),
+        ];
+        let due = wakes.into_iter().filter_map(|(when, why)| when.map(|when| (when, why)));
+        due.min_by_key(|(when, _)| *when)
+    }
+
+    /// Totals since the start.
+    pub fn counters(&self) -> Counters {
+        Counters { sessions: self.sessions.len() as u64, ..self.counters }
+    }
+
+    fn on_replied(
+        &mut self,
+        now: Now,
+        call: CallId,
+        result: &Result<crate::node::rpc::HttpReply, crate::node::rpc::CallError>,
+    ) {
+        // A cancelled call's reply may have been under way already.
+        let Some(purpose) = self.calls.remove(&call) else { return };
+        match purpose {
+            Purpose::Node(question) => self.on_node_reply(now, question, result),
+            Purpose::Submit(hash) => self.on_verdict(now, hash, result),
+            Purpose::Commitment(index) => {
+                self.daemons[index].on_reply(result);
+                self.on_commitment(now);
+            }
+        }
+    }
+
+    fn on_persisted(&mut self, write: WriteId) {
+        match self.writes.remove(&write) {
+            Some(Written::Generation) => {
+                self.generation_is_safe = true;
+                self.listen_if_ready();
+            }
+            Some(Written::Block(hash)) => self.block_is_safe(hash),
+            Some(Written::Settled) | None => {}
+        }
+    }
+
+    fn on_persist_failed(&mut self, write: WriteId, error: &str) {
+        match self.writes.remove(&write) {
+            Some(Written::Generation) => self.halt(Halt::Fatal(format!(
+                "cannot write to the data directory: {error}; without it restarts would repeat \
+                 work: give DATA_DIR a place that this user may write to"
+            ))),
+            Some(Written::Block(hash)) => blocks::warn_of_unkept_block(&hash, error),
+            Some(Written::Settled) => tracing::warn!(
+                "a judged block's file could not be moved: {error}; it is offered once more at \
+                 the next start, which does no harm"
+            ),
+            None => {}
+        }
+    }
+
+    fn on_stop(&mut self, now: Now) {
+        tracing::info!(pending_blocks = self.submitter.pending(), "stopping");
+        self.stopping = self.stopping.or(Some(now.mono));
+        let open: Vec<ConnId> = self.sessions.keys().copied().collect();
+        for conn in open {
+            self.close(conn, action::CloseReason::Stopping);
+        }
+    }
+
+    fn finish_stop(&mut self, now: Now) {
+        let Some(since) = self.stopping else { return };
+        let patience_is_over = now.mono.since(since) >= self.config.limits.stop_patience;
+        let idle = self.submitter.pending() == 0 && self.writes.is_empty();
+        if idle || patience_is_over {
+            self.halt(Halt::Stopped);
+        }
+    }
+
+    fn halt(&mut self, why: Halt) {
+        self.actions.push_back(Action::Halt(why));
+    }
+
+    /// Makes every call that is due.
+    fn ask(&mut self, now: Now) {
+        while let Some((hash, body)) = self.submitter.poll_submission(now.mono) {
+            let patience = self.config.limits.submit_patience;
+            self.call(Purpose::Submit(hash), Endpoint::Node, body, patience);
+        }
+        while let Some((question, body)) = self.follower.poll_question(now.mono) {
+            let patience = match question {
+                Question::LongPoll => self.config.limits.long_poll_patience,
+                Question::ChainInfo | Question::Template => self.config.limits.call_patience,
+            };
+            self.call(Purpose::Node(question), Endpoint::Node, body, patience);
+        }
+    }
+
+    fn call(
+        &mut self,
+        purpose: Purpose,
+        endpoint: Endpoint,
+        body: Bytes,
+        patience: core::time::Duration,
+    ) {
+        let call = CallId(self.next_call);
+        self.next_call += 1;
+        self.calls.insert(call, purpose);
+        self.actions.push_back(Action::Call { call, endpoint, body, patience });
+    }
+
+    fn persist(&mut self, purpose: Written, op: DiskOp) {
+        let write = WriteId(self.next_write);
+        self.next_write += 1;
+        self.writes.insert(write, purpose);
+        self.actions.push_back(Action::Persist { write, op });
+    }
+
+    fn listen_if_ready(&mut self) {
+        // A miner that is let in without work sits idle; one that is refused tries its next pool.
+        if !self.listening && self.generation_is_safe && self.jobs.current().is_some() {
+            self.listening = true;
+            self.actions.push_back(Action::Listen);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,25 @@
+//! What must hold between the parts after every event.
+
+use super::Pool;
+use super::action::Action;
+
+impl Pool {
+    /// Walks the invariants that no single part can see. Panics when one is broken: then memory
+    /// no longer means what the code says, and going on would pay out on it.
+    pub fn audit(&self) {
+        assert_eq!(self.sessions.len(), self.leases.held(), "one lease a session");
+        assert!(self.sessions.len() <= self.config.limits.sessions, "sessions are bounded");
+        assert!(self.ledger.count() <= self.config.limits.shares_seen, "shares are bounded");
+        let overlap = self.closing.iter().find(|conn| self.sessions.contains_key(conn));
+        assert!(overlap.is_none(), "a closing connection has no session: {overlap:?}");
+        let submitted = self.safe_blocks.len();
+        assert!(submitted <= self.submitter.pending(), "who is waited for is being offered");
+        for session in self.sessions.values() {
+            let unflushed = session.unflushed_bytes();
+            assert!(unflushed <= self.config.limits.outbox_bytes, "outboxes are bounded");
+            assert!(session.has_work() <= session.is_ready(), "no job before the handshake");
+        }
+        let halts = self.actions.iter().filter(|action| matches!(action, Action::Halt(_))).count();
+        assert!(halts <= 1 || self.stopping.is_some(), "it ends once");
+    }
+}

@@ -1,0 +1,75 @@
+//! What can happen to the pool.
+
+use core::fmt;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::action::{CallId, WriteId};
+use crate::node::rpc::{CallError, HttpReply};
+
+/// One connection of a miner; never used twice in a run.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ConnId(pub u64);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// What can happen.
+///
+/// The contract: for each connection `Opened (Received | Flushed)* Closed`; no more is flushed
+/// than was sent; every call is answered once, unless it was cancelled; writes end in the order in
+/// which they were asked for.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A miner connected.
+    Opened {
+        /// Its connection.
+        conn: ConnId,
+        /// Where from.
+        peer: SocketAddr,
+    },
+    /// A miner sent something.
+    Received {
+        /// Its connection.
+        conn: ConnId,
+        /// What one read brought.
+        bytes: Bytes,
+    },
+    /// Some of what was sent left the machine.
+    Flushed {
+        /// The connection.
+        conn: ConnId,
+        /// How many bytes.
+        length: usize,
+    },
+    /// A connection is gone, by its peer's will or ours.
+    Closed {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A call ended.
+    Replied {
+        /// Which.
+        call: CallId,
+        /// What it brought.
+        result: Result<HttpReply, CallError>,
+    },
+    /// A write is on disk.
+    Persisted {
+        /// Which.
+        write: WriteId,
+    },
+    /// A write failed.
+    PersistFailed {
+        /// Which.
+        write: WriteId,
+        /// Why, for people.
+        error: String,
+    },
+    /// The operator wants the server to stop.
+    Stop,
+}

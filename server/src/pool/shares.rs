@@ -1,0 +1,109 @@
+//! What becomes of a candidate: a block, a share, or a reason why not.
+//!
+//! The block test comes first, before every reason to refuse: a stale, repeated, weak or
+//! unauthorized candidate can still be a block (FAILURES 2, 8).
+
+use std::sync::Arc;
+
+use tracing::debug;
+
+use super::Pool;
+use super::event::ConnId;
+use crate::clock::Now;
+use crate::mining::coinbase::Extranonce1;
+use crate::mining::hash::display_hash;
+use crate::mining::job::{Job, Standing};
+use crate::mining::ledger::Entry;
+use crate::mining::share::{Candidate, Evaluation, evaluate, rolled_version};
+use crate::stratum::message::RequestId;
+use crate::stratum::reject::Reject;
+
+impl Pool {
+    /// Judges `candidate` and answers it. `barred` is why its sender may not mine here at all.
+    pub(super) fn on_candidate(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        id: RequestId,
+        candidate: &Candidate,
+        barred: Option<Reject>,
+    ) {
+        let Some(session) = self.sessions.get(&conn) else { return };
+        let Some((job, standing)) = self.jobs.find(now.mono, candidate.job) else {
+            return self.refuse(conn, &id, &barred.unwrap_or(Reject::JobNotFound));
+        };
+        let job = Arc::clone(job);
+        let one = session.extranonce1;
+        let target = session.target_for(job.id.sequence);
+        let (evaluation, foreign_bits) = hash_out(&job, one, session.mask(), candidate);
+
+        let is_block = job.template.target.is_met_by(&evaluation.hash);
+        if is_block {
+            self.on_found(now, conn, &job, one, candidate, &evaluation);
+        }
+        let refusal = barred
+            .or(match (standing, target) {
+                (Standing::Live | Standing::Grace, Some(_)) => None,
+                (Standing::Stale, _) | (_, None) => Some(Reject::JobNotFound),
+            })
+            .or(foreign_bits)
+            .or_else(|| self.check_time(now, &job, candidate))
+            .or_else(|| {
+                let met = target.is_some_and(|target| target.is_met_by(&evaluation.hash));
+                (!met).then_some(Reject::LowDifficulty)
+            })
+            .or_else(|| self.enter(&job, &evaluation));
+        if let Some(why) = refusal {
+            return self.refuse(conn, &id, &why);
+        }
+        self.counters.shares_accepted += 1;
+        debug!(%conn, job = %job.id, hash = display_hash(&evaluation.hash), "share");
+        if is_block {
+            self.answer_when_safe(conn, id, evaluation.hash);
+        } else if let Some(session) = self.sessions.get_mut(&conn) {
+            session.answer(&id, "true");
+        }
+    }
+
+    /// Consensus wants the time after the median of the last blocks, and not two hours ahead.
+    fn check_time(&self, now: Now, job: &Job, candidate: &Candidate) -> Option<Reject> {
+        let latest = now.unix.0.saturating_add(self.config.limits.ntime_ahead_seconds);
+        let allowed = job.template.time_min.0..=latest.max(job.template.time.0);
+        (!allowed.contains(&candidate.time.0)).then_some(Reject::TimeOutOfRange)
+    }
+
+    fn enter(&mut self, job: &Job, evaluation: &Evaluation) -> Option<Reject> {
+        match self.ledger.enter(job.id.sequence, evaluation.hash) {
+            Entry::New => None,
+            Entry::Duplicate => Some(Reject::Duplicate),
+            Entry::Full => Some(Reject::TooManyShares),
+        }
+    }
+
+    fn refuse(&mut self, conn: ConnId, id: &RequestId, why: &Reject) {
+        self.counters.shares_rejected += 1;
+        debug!(%conn, "share refused: {why}");
+        if let Some(session) = self.sessions.get_mut(&conn) {
+            session.refuse(id, why);
+        }
+    }
+}
+
+/// The candidate's header and hash; a reason to refuse when its version bits are not allowed.
+fn hash_out(
+    job: &Job,
+    one: Extranonce1,
+    mask: u32,
+    candidate: &Candidate,
+) -> (Evaluation, Option<Reject>) {
+    if let Some(version) = rolled_version(job, mask, candidate.version_bits) {
+        return (evaluate(job, one, candidate, version), None);
+    }
+    // Nobody may roll these bits, but consensus does not mind them: whichever of the two headers
+    // that the miner can have meant is a block is a block.
+    let bits = candidate.version_bits.unwrap_or(job.version);
+    let whole = evaluate(job, one, candidate, bits);
+    let added = evaluate(job, one, candidate, job.version | bits);
+    let best = if job.template.target.is_met_by(&added.hash) { added } else { whole };
+    (best, Some(Reject::VersionBits { mask: mask & job.version_mask }))
+}

@@ -1,0 +1,301 @@
+//! From a new template to a job on every miner's wire.
+//!
+//! A new template waits a moment for the h\* of our own sidechains, because they commit to its
+//! tip; then it is published with what is there, and once more when a late h\* arrives.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use bitcoin::hashes::Hash as _;
+use bitcoin::{BlockHash, ScriptBuf};
+use tracing::{error, info, warn};
+
+use super::action::{Action, Endpoint, Halt};
+use super::event::ConnId;
+use super::{Pool, Purpose};
+use crate::bmm::auction::{self, AuctionTx};
+use crate::bmm::policy::{self, Candidate, Choice, Provenance};
+use crate::bmm::{Bid, check};
+use crate::clock::{Instant, Now};
+use crate::mining::coinbase::{Coinbase, CoinbasePlan};
+use crate::mining::template::{Template, WEIGHT_MAX};
+use crate::node::follower::{News, Question};
+use crate::node::rpc::{CallError, HttpReply};
+use crate::stratum::message;
+
+/// Header and transaction count of a block, as weight.
+const HEADER_WEIGHT: u64 = 4 * (80 + 9);
+
+/// The template in work.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    /// The newest template, bids settled.
+    template: Option<Settled>,
+    /// Since when the template waits to be published.
+    waiting: Option<Instant>,
+    /// What the published job commits to.
+    published: Option<Choice>,
+}
+
+#[derive(Clone, Debug)]
+struct Settled {
+    template: Arc<Template>,
+    /// What the winning bids pay for.
+    bids: Vec<crate::bmm::Commitment>,
+}
+
+impl Work {
+    /// When the waiting template is published even without its sidechains.
+    pub(super) fn waits_until(&self, patience: Duration) -> Option<Instant> {
+        self.waiting.map(|since| since + patience)
+    }
+}
+
+impl Pool {
+    pub(super) fn on_node_reply(
+        &mut self,
+        now: Now,
+        question: Question,
+        reply: &Result<HttpReply, CallError>,
+    ) {
+        match self.follower.on_reply(now.mono, question, reply) {
+            News::Nothing => {}
+            News::Fatal(why) => self.halt(Halt::Fatal(why)),
+            News::Template(template) => self.on_template(now, &template),
+        }
+    }
+
+    fn on_template(&mut self, now: Now, template: &Template) {
+        let Some(settled) = self.settle_bids(template) else { return };
+        let parent = template.parent;
+        self.work.template = Some(settled);
+        self.work.waiting = Some(now.mono);
+        for index in 0..self.daemons.len() {
+            self.ask_daemon(index, parent);
+        }
+        self.publish_if_ready(now);
+    }
+
+    fn ask_daemon(&mut self, index: usize, tip: crate::mining::hash::Hash) {
+        if self.daemons[index].is_overtaken(tip) {
+            let purpose = Purpose::Commitment(index);
+            let call = self.calls.iter().find(|(_, made_for)| **made_for == purpose);
+            if let Some(call) = call.map(|(call, _)| *call) {
+                self.calls.remove(&call);
+                self.actions.push_back(Action::Cancel { call });
+            }
+        }
+        if let Some(body) = self.daemons[index].ask(tip) {
+            let patience = self.config.limits.call_patience;
+            self.call(Purpose::Commitment(index), Endpoint::Sidechain(index), body, patience);
+        }
+    }
+
+    /// A daemon answered: the last piece of a waiting job, or news for a published one.
+    pub(super) fn on_commitment(&mut self, now: Now) {
+        if self.work.waiting.is_some() {
+            return self.publish_if_ready(now);
+        }
+        let Some(settled) = self.work.template.clone() else { return };
+        if self.work.published.as_ref() != Some(&self.choose(&settled)) {
+            self.publish(now, &settled);
+        }
+    }
+
+    pub(super) fn publish_if_ready(&mut self, now: Now) {
+        let Some(since) = self.work.waiting else { return };
+        let Some(settled) = self.work.template.clone() else { return };
+        let all_answered = self.daemons.iter().all(|daemon| !daemon.is_asked());
+        if all_answered || now.mono.since(since) >= self.config.limits.commitment_wait {
+            self.work.waiting = None;
+            self.publish(now, &settled);
+        }
+    }
+
+    /// Holds the auction over the bids of a plain template (BIP-0301): winners stay, losers and
+    /// what spends from them leave.
+    fn settle_bids(&self, template: &Template) -> Option<Settled> {
+        let transactions: Vec<AuctionTx> = template
+            .transactions
+            .iter()
+            .map(|transaction| AuctionTx {
+                m8: transaction.note.as_ref().and_then(|note| Bid::parse(note)),
+                fee_sat: transaction.fee,
+                depends: transaction.depends.clone(),
+            })
+            .collect();
+        let parent = BlockHash::from_byte_array(template.parent);
+        match auction::settle(self.config.blind, parent, &transactions) {
+            Err(error) => {
+                error!("{error}");
+                None
+            }
+            Ok(outcome) => {
+                let bids = outcome.commitments().collect();
+                let untouched = outcome.dropped.is_empty();
+                let template =
+                    if untouched { template.clone() } else { template.keep_only(&outcome.kept) };
+                Some(Settled { template: Arc::new(template), bids })
+            }
+        }
+    }
+
+    fn choose(&self, settled: &Settled) -> Choice {
+        let own: Vec<Candidate> = self
+            .daemons
+            .iter()
+            .enumerate()
+            .filter_map(|(sidechain, daemon)| {
+                let commitment = daemon.commitment(settled.template.parent)?;
+                Some(Candidate { sidechain, priority: 0, commitment })
+            })
+            .collect();
+        policy::choose(&[], &settled.bids, &own)
+    }
+
+    fn commitment_scripts(&self, choice: &Choice) -> Vec<ScriptBuf> {
+        let script = |chosen: &policy::Chosen| match chosen.provenance {
+            Provenance::Own { sidechain } => {
+                chosen.commitment.to_script_with(self.config.sidechains[sidechain].header)
+            }
+            Provenance::Template | Provenance::Auction => chosen.commitment.to_script(),
+        };
+        choice.chosen.iter().map(script).collect()
+    }
+
+    fn publish(&mut self, now: Now, settled: &Settled) {
+        let template = &settled.template;
+        let same_tip =
+            self.jobs.current().is_some_and(|job| job.template.parent == template.parent);
+        if same_tip && !self.jobs.has_room() {
+            warn!("this tip has as many jobs as can be honoured: miners keep the last one");
+            return;
+        }
+        let choice = self.choose(settled);
+        let scripts = self.commitment_scripts(&choice);
+        let commitment = template.witness_commitment.as_ref();
+        let plan = CoinbasePlan {
+            height: template.height,
+            generation: self.generation,
+            outputs: CoinbasePlan::outputs(
+                template.value,
+                &self.config.payout,
+                scripts,
+                commitment,
+            ),
+            has_witness: commitment.is_some(),
+        };
+        let coinbase = Coinbase::build(&plan);
+        if !is_sound(template, &plan, &coinbase) {
+            return;
+        }
+        let (job, clean) = self.jobs.publish(now.mono, Arc::clone(template), coinbase);
+        self.counters.jobs += 1;
+        info!(
+            job = %job.id,
+            height = template.height,
+            clean,
+            transactions = template.transactions.len(),
+            value = template.value,
+            commitments = shown(&choice),
+            "new job"
+        );
+        self.work.published = Some(choice);
+        self.broadcast(&job, clean);
+        self.listen_if_ready();
+    }
+
+    fn broadcast(&mut self, job: &crate::mining::job::Job, clean: bool) {
+        let line = message::notify(job, clean);
+        let difficulty = self.config.difficulty;
+        let ready: Vec<ConnId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.has_work())
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in ready {
+            if let Some(session) = self.sessions.get_mut(&conn) {
+                session.announce(job, difficulty);
+            }
+            self.flush(conn);
+            self.send(conn, line.clone());
+        }
+    }
+
+    /// The first job of a session that subscribed and authorized just now. Always clean: whatever
+    /// the miner did before was for somebody else.
+    pub(super) fn send_first_job(&mut self, conn: ConnId) {
+        let Some(job) = self.jobs.current().cloned() else { return };
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        if !session.is_ready() || session.has_work() {
+            return;
+        }
+        session.announce(&job, self.config.difficulty);
+        self.flush(conn);
+        self.send(conn, message::notify(&job, true));
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: bytes::Bytes) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.sending(bytes.len());
+        self.actions.push_back(Action::Send { conn, bytes });
+        self.flush(conn);
+    }
+
+    pub(super) fn retire_jobs(&mut self, now: Now) {
+        for id in self.jobs.retire(now.mono) {
+            self.ledger.forget(id.sequence);
+        }
+        let oldest = self.jobs.oldest();
+        self.leases.release(oldest);
+        for session in self.sessions.values_mut() {
+            session.forget_before(oldest);
+        }
+    }
+}
+
+/// The last look at a job before miners spend energy on it.
+fn is_sound(template: &Template, plan: &CoinbasePlan, coinbase: &Coinbase) -> bool {
+    let paid: u64 = plan.outputs.iter().map(|output| output.value.to_sat()).sum();
+    assert_eq!(paid, template.value, "every satoshi goes somewhere");
+    let weight: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
+    let weight = weight + coinbase.weight() + HEADER_WEIGHT;
+    if weight > WEIGHT_MAX {
+        error!(
+            weight,
+            "the template leaves no room for our coinbase: set blockreservedweight=8000 in the \
+             node's configuration; the last job stays"
+        );
+        return false;
+    }
+    let parent = BlockHash::from_byte_array(template.parent);
+    let outputs = plan.outputs.iter().map(|output| output.script_pubkey.as_script());
+    let empty = bitcoin::Script::new();
+    let notes = template
+        .transactions
+        .iter()
+        .map(|transaction| transaction.note.as_deref().unwrap_or(empty));
+    match check::scripts(parent, outputs, notes, None) {
+        Ok(_) => true,
+        Err(breaches) => {
+            error!("an enforcer would refuse this job's block: {breaches}; the last job stays");
+            false
+        }
+    }
+}
+
+fn shown(choice: &Choice) -> String {
+    if choice.chosen.is_empty() {
+        return "none".to_owned();
+    }
+    let each = choice.chosen.iter().map(|chosen| {
+        let by = match chosen.provenance {
+            Provenance::Template => "template",
+            Provenance::Auction => "bid",
+            Provenance::Own { .. } => "own",
+        };
+        format!("{} ({by})", chosen.commitment)
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
