@@ -6,6 +6,7 @@
 pub mod block;
 pub mod coinbase;
 pub mod difficulty;
+pub mod given;
 pub mod hash;
 pub mod hex;
 pub mod job;

@@ -3,6 +3,7 @@
 //! **Invariant:** bytes of requests out, bytes of replies in; opens no connection and keeps no
 //! time but what it is told.
 
+pub mod confirmation;
 pub mod follower;
 pub mod rpc;
 pub mod sidechain;

@@ -16,6 +16,7 @@ use crate::journal::{DiskOp, Recovered};
 use crate::mining::hash::Hash;
 use crate::mining::job::JobBook;
 use crate::mining::ledger::Ledger;
+use crate::node::confirmation::Confirmations;
 use crate::node::follower::{Follower, Question};
 use crate::node::sidechain::Daemon;
 use crate::node::submitter::Submitter;
@@ -39,6 +40,7 @@ use event::{ConnId, Event};
 enum Purpose {
     Node(Question),
     Submit(Hash),
+    Confirm(Hash),
     Commitment(usize),
 }
 
@@ -48,6 +50,17 @@ enum Written {
     Generation,
     Block(Hash),
     Settled,
+}
+
+/// Whether a found block would survive a crash.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kept {
+    /// It is being written.
+    NotYet,
+    /// It is on disk, or with the node.
+    Safely,
+    /// The disk failed, so only the node can have it.
+    Never,
 }
 
 /// Totals since the start.
@@ -65,6 +78,8 @@ pub struct Counters {
     pub blocks_found: u64,
     /// Blocks that the node took into its chain.
     pub blocks_accepted: u64,
+    /// Blocks that left the node's chain soon after it took them.
+    pub blocks_lost_again: u64,
 }
 
 /// The whole server but for the machine.
@@ -82,8 +97,9 @@ pub struct Pool {
     follower: Follower,
     daemons: Vec<Daemon>,
     submitter: Submitter,
-    /// Found in this run and not judged: whether it is on disk.
-    safe_blocks: BTreeMap<Hash, bool>,
+    confirmations: Confirmations,
+    /// Found in this run and not judged.
+    found: BTreeMap<Hash, Kept>,
     work: work::Work,
     calls: BTreeMap<CallId, Purpose>,
     writes: BTreeMap<WriteId, Written>,
@@ -113,7 +129,8 @@ impl Pool {
             follower: Follower::new(config.network, config.refresh, limits),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
             submitter: Submitter::new(limits.retry_pause),
-            safe_blocks: BTreeMap::new(),
+            confirmations: Confirmations::default(),
+            found: BTreeMap::new(),
             work: work::Work::default(),
             calls: BTreeMap::new(),
             writes: BTreeMap::new(),
@@ -168,6 +185,7 @@ impl Pool {
         let wakes = [
             (self.follower.next_question(), Wake::AskNode),
             (self.submitter.next_submission(), Wake::OfferBlock),
+            (self.confirmations.next_question(), Wake::ConfirmBlock),
             (publish, Wake::PublishJob),
             (self.jobs.next_retirement(), Wake::RetireJobs),
             (stop, Wake::FinishStop),
@@ -192,6 +210,7 @@ impl Pool {
         match purpose {
             Purpose::Node(question) => self.on_node_reply(now, question, result),
             Purpose::Submit(hash) => self.on_verdict(now, hash, result),
+            Purpose::Confirm(hash) => self.on_confirmation(hash, result),
             Purpose::Commitment(index) => {
                 self.daemons[index].on_reply(result);
                 self.on_commitment(now);
@@ -216,7 +235,7 @@ impl Pool {
                 "cannot write to the data directory: {error}; without it restarts would repeat \
                  work: give DATA_DIR a place that this user may write to"
             ))),
-            Some(Written::Block(hash)) => blocks::warn_of_unkept_block(&hash, error),
+            Some(Written::Block(hash)) => self.block_is_not_kept(hash, error),
             Some(Written::Settled) => tracing::warn!(
                 "a judged block's file could not be moved: {error}; it is offered once more at \
                  the next start, which does no harm"
@@ -259,6 +278,10 @@ impl Pool {
                 Question::ChainInfo | Question::Template => self.config.limits.call_patience,
             };
             self.call(Purpose::Node(question), Endpoint::Node, body, patience);
+        }
+        while let Some((hash, body)) = self.confirmations.poll_question(now.mono) {
+            let patience = self.config.limits.call_patience;
+            self.call(Purpose::Confirm(hash), Endpoint::Node, body, patience);
         }
     }
 

@@ -90,8 +90,9 @@ pub fn verify(job: &Job, found: &FoundBlock) -> Result<bitcoin::Block, BlockFaul
         return Err(BlockFault::Height);
     }
     let paid = block.txdata[0].output.iter().map(|output| output.value.to_sat()).sum();
-    if paid != job.template.value {
-        return Err(BlockFault::Value { paid, due: job.template.value });
+    let due = job.template.coinbase_total();
+    if paid != due {
+        return Err(BlockFault::Value { paid, due });
     }
     Ok(block)
 }

@@ -2,14 +2,15 @@
 //!
 //! `prefix | extranonce1 | extranonce2 | suffix` is the serialization without witness: what
 //! miners hash. The script of its input is
-//! `<height> [OP_0] <12 bytes: extranonce1 extranonce2> <tag and generation>`.
+//! `<height> [OP_0] <12 bytes: extranonce1 extranonce2> <tag and generation>`, or what the node
+//! gave in place of the height.
 
 use bitcoin::script::PushBytesBuf;
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use bytes::Bytes;
 
 use super::hash::{Hash, sha256d};
-use super::template::{WITNESS_RESERVED, push_varint};
+use super::template::{Template, WITNESS_RESERVED, push_varint};
 
 /// Bytes of extranonce1: one session's share of the search space.
 pub const EXTRANONCE1_BYTES: usize = 4;
@@ -20,6 +21,8 @@ pub const SCRIPT_SIG_BYTES_MAX: usize = 100;
 /// Our name in the chain; kept short because small firmware buffers the coinbase.
 const TAG: &[u8] = b"drivechain";
 const EXTRANONCE_BYTES: usize = EXTRANONCE1_BYTES + EXTRANONCE2_BYTES;
+/// What we append to the start of the script: two pushes, extranonces, and tag with generation.
+pub const SCRIPT_BYTES_ADDED: usize = 1 + EXTRANONCE_BYTES + 1 + TAG.len() + 4;
 
 /// Extranonce1 of a session.
 pub type Extranonce1 = [u8; EXTRANONCE1_BYTES];
@@ -37,8 +40,14 @@ pub struct Coinbase {
 /// What goes into a coinbase.
 #[derive(Clone, Debug)]
 pub struct CoinbasePlan {
-    /// Height of the block (BIP-0034).
-    pub height: u32,
+    /// Transaction version.
+    pub version: u32,
+    /// How the input's script starts: the height's push (BIP-0034), and what a node put after it.
+    pub script_start: Vec<u8>,
+    /// The input's sequence number.
+    pub sequence: u32,
+    /// Lock time.
+    pub lock_time: u32,
     /// This run's generation, so that no two runs mine the same coinbase.
     pub generation: u32,
     /// Outputs in order.
@@ -48,45 +57,67 @@ pub struct CoinbasePlan {
 }
 
 impl CoinbasePlan {
-    /// Payout first, then the commitments (the first one is thus the second output, as the first
-    /// user's sketch has it), then the witness commitment.
-    pub fn outputs(
-        value: u64,
+    /// The coinbase for `template`: as the node gave it with the reward redirected, or laid out
+    /// here. `payout` gets the reward; `commitments` are further scripts of no value.
+    ///
+    /// Laid out here: payout first, then the commitments (the first one is thus the second output,
+    /// as the first user's sketch has it), then the witness commitment.
+    pub fn new(
+        template: &Template,
+        generation: u32,
         payout: &ScriptBuf,
         commitments: impl IntoIterator<Item = ScriptBuf>,
-        witness_commitment: Option<&ScriptBuf>,
-    ) -> Vec<TxOut> {
+    ) -> Self {
         let output = |value, script_pubkey| TxOut { value: Amount::from_sat(value), script_pubkey };
-        let mut outputs = vec![output(value, payout.clone())];
-        outputs.extend(commitments.into_iter().map(|script| output(0, script)));
-        outputs.extend(witness_commitment.map(|script| output(0, script.clone())));
-        outputs
+        let commitments = commitments.into_iter().map(|script| output(0, script));
+        let has_witness = template.witness_commitment.is_some();
+        if let Some(given) = &template.given {
+            return Self {
+                version: given.version,
+                script_start: given.script_start.clone(),
+                sequence: given.sequence,
+                lock_time: given.lock_time,
+                generation,
+                outputs: given.redirected(payout).into_iter().chain(commitments).collect(),
+                has_witness,
+            };
+        }
+        let witness = template.witness_commitment.iter().map(|script| output(0, script.clone()));
+        let payout = core::iter::once(output(template.value, payout.clone()));
+        Self {
+            version: 2,
+            script_start: height_push(template.height),
+            sequence: u32::MAX,
+            lock_time: 0,
+            generation,
+            outputs: payout.chain(commitments).chain(witness).collect(),
+            has_witness,
+        }
     }
 }
 
 impl Coinbase {
     /// Serializes `plan` around the hole.
     pub fn build(plan: &CoinbasePlan) -> Self {
-        let head = height_push(plan.height);
         let tail = tag_push(plan.generation);
-        let script_bytes = head.len() + 1 + EXTRANONCE_BYTES + tail.len();
+        let script_bytes = plan.script_start.len() + SCRIPT_BYTES_ADDED;
         assert!(
             (2..=SCRIPT_SIG_BYTES_MAX).contains(&script_bytes),
             "a coinbase script of {script_bytes} bytes is no coinbase"
         );
         let mut prefix = Vec::with_capacity(64);
-        prefix.extend_from_slice(&2_u32.to_le_bytes());
+        prefix.extend_from_slice(&plan.version.to_le_bytes());
         prefix.push(1);
         prefix.extend_from_slice(&[0; 32]);
         prefix.extend_from_slice(&[0xff; 4]);
         push_varint(&mut prefix, script_bytes);
-        prefix.extend_from_slice(&head);
+        prefix.extend_from_slice(&plan.script_start);
         prefix.push(u8::try_from(EXTRANONCE_BYTES).unwrap_or(0));
 
         let mut suffix = tail;
-        suffix.extend_from_slice(&[0xff; 4]);
+        suffix.extend_from_slice(&plan.sequence.to_le_bytes());
         suffix.extend_from_slice(&bitcoin::consensus::serialize(&plan.outputs));
-        suffix.extend_from_slice(&[0; 4]);
+        suffix.extend_from_slice(&plan.lock_time.to_le_bytes());
         Self { prefix: prefix.into(), suffix: suffix.into(), has_witness: plan.has_witness }
     }
 
@@ -132,7 +163,7 @@ impl Coinbase {
 
 /// The height as consensus wants it first in the script (BIP-0034): `OP_N` up to 16, padded to
 /// the two bytes that a coinbase script must have; a minimal push above.
-fn height_push(height: u32) -> Vec<u8> {
+pub(super) fn height_push(height: u32) -> Vec<u8> {
     let builder = bitcoin::script::Builder::new().push_int(i64::from(height));
     let mut bytes = builder.into_script().into_bytes();
     if bytes.len() < 2 {
@@ -156,10 +187,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn coinbase(height: u32, outputs: usize, has_witness: bool) -> Coinbase {
+        let mut parts = crate::mining::template::tests::parts(1);
+        parts.height = height;
+        parts.witness_commitment = parts.witness_commitment.filter(|_| has_witness);
+        let template = Template::check(parts).expect("a good template");
         let payout = ScriptBuf::from_bytes(vec![0x51]);
-        let extra = (1..outputs).map(|index| ScriptBuf::from_bytes(vec![0x6a; index % 60 + 1]));
-        let outputs = CoinbasePlan::outputs(50, &payout, extra, None);
-        Coinbase::build(&CoinbasePlan { height, generation: 7, outputs, has_witness })
+        let more = (1 + usize::from(has_witness)..outputs).map(|index| vec![0x6a; index % 60 + 1]);
+        let more = more.map(ScriptBuf::from_bytes);
+        Coinbase::build(&CoinbasePlan::new(&template, 7, &payout, more))
     }
 
     #[test]
@@ -181,19 +216,20 @@ mod tests {
     #[test]
     fn payout_first_commitment_second_witness_commitment_last() {
         let script = |byte| ScriptBuf::from_bytes(vec![byte]);
-        let outputs =
-            CoinbasePlan::outputs(9, &script(1), [script(2), script(3)], Some(&script(4)));
+        let template = crate::mining::template::tests::template_at(1);
+        let outputs = CoinbasePlan::new(&template, 1, &script(1), [script(2), script(3)]).outputs;
         let scripts: Vec<_> = outputs.iter().map(|output| output.script_pubkey.clone()).collect();
-        assert_eq!(scripts, [script(1), script(2), script(3), script(4)]);
+        let witness = template.witness_commitment.expect("segwit");
+        assert_eq!(scripts, [script(1), script(2), script(3), witness]);
         let values: Vec<_> = outputs.iter().map(|output| output.value.to_sat()).collect();
-        assert_eq!(values, [9, 0, 0, 0]);
+        assert_eq!(values, [5_000_000_000, 0, 0, 0]);
     }
 
     proptest! {
         #[test]
         fn parses_as_a_coinbase(
             height in 1_u32..0x7fff_ffff,
-            outputs in 1_usize..300,
+            outputs in 2_usize..300,
             has_witness: bool,
             one: Extranonce1,
             two: Extranonce2,

@@ -3,11 +3,14 @@
 //! What fails here is never mined on. The wire form is `node::rpc`'s; here everything is bytes
 //! and numbers.
 
+use std::collections::BTreeMap;
+
 use bitcoin::consensus::Encodable;
 use bitcoin::{CompactTarget, ScriptBuf, Transaction};
 use bytes::Bytes;
 
 use super::difficulty::Target;
+use super::given::{GivenCoinbase, GivenError};
 use super::hash::{Hash, display_hash, sha256d_pair};
 use super::merkle;
 use crate::clock::UnixTime;
@@ -60,8 +63,8 @@ pub struct TemplateParts {
     pub time: UnixTime,
     /// The least time that consensus allows: median time past, plus one.
     pub time_min: UnixTime,
-    /// Subsidy and fees, in satoshis.
-    pub value: u64,
+    /// What the node says of the coinbase.
+    pub coinbase: DeclaredCoinbase,
     /// Rules the node says are in force, a `!` before those a miner must know.
     pub rules: Vec<String>,
     /// The transactions, in block order: bytes, declared txid and wtxid, fee.
@@ -70,6 +73,15 @@ pub struct TemplateParts {
     pub witness_commitment: Option<ScriptBuf>,
     /// What to send back to be told of the next change.
     pub long_poll_id: Option<String>,
+}
+
+/// What a node says of the coinbase (BIP-0022, BIP-0023).
+#[derive(Clone, Debug)]
+pub enum DeclaredCoinbase {
+    /// `coinbasevalue`: subsidy and fees in satoshis; the rest is ours to lay out.
+    Value(u64),
+    /// `coinbasetxn`: a whole coinbase, as the enforcer gives it.
+    Transaction(Vec<u8>),
 }
 
 /// A transaction as the node declares it.
@@ -106,8 +118,10 @@ pub struct Template {
     pub time: UnixTime,
     /// The least time that consensus allows.
     pub time_min: UnixTime,
-    /// What the coinbase pays out, in satoshis.
+    /// What the coinbase pays out, in satoshis: subsidy and fees, or the reward that is given.
     pub value: u64,
+    /// The coinbase that the block must keep, when the node gave a whole one.
+    pub given: Option<GivenCoinbase>,
     /// The transactions after the coinbase.
     pub transactions: Vec<TemplateTransaction>,
     /// The whole script of the witness commitment output.
@@ -134,6 +148,9 @@ pub enum TemplateError {
     /// The two forms of the target differ.
     #[error("its bits {0:08x} and its target disagree")]
     TargetMismatch(u32),
+    /// A coinbase that cannot be mined on.
+    #[error("its coinbase is refused: {0}")]
+    Coinbase(#[from] GivenError),
     /// More coins than there are, or less than the fees.
     #[error("its coinbase value of {value} sat cannot be, with {fees} sat of fees")]
     Value {
@@ -169,6 +186,12 @@ pub enum TemplateError {
 impl Template {
     /// Checks everything that can be checked without the chain.
     pub fn check(parts: TemplateParts) -> Result<Self, TemplateError> {
+        Self::check_after(parts, None)
+    }
+
+    /// The same. Transactions that `last` holds too are taken from there: they passed their checks
+    /// then, and a tip with hundreds of templates holds each transaction's bytes once.
+    pub fn check_after(parts: TemplateParts, last: Option<&Self>) -> Result<Self, TemplateError> {
         check_rules(&parts.rules)?;
         if parts.height == 0 || parts.height > i32::MAX.unsigned_abs() {
             return Err(TemplateError::Height(parts.height));
@@ -183,20 +206,42 @@ impl Template {
             .iter()
             .try_fold(0_u64, |sum, transaction| sum.checked_add(transaction.fee))
             .unwrap_or(u64::MAX);
-        if parts.value > MONEY_MAX || parts.value < fees {
-            return Err(TemplateError::Value { value: parts.value, fees });
+        let (value, given) = match &parts.coinbase {
+            DeclaredCoinbase::Value(value) => (*value, None),
+            DeclaredCoinbase::Transaction(bytes) => {
+                let given = GivenCoinbase::read(bytes, parts.height)?;
+                (given.reward(), Some(given))
+            }
+        };
+        if value > MONEY_MAX || given.is_none() && value < fees {
+            return Err(TemplateError::Value { value, fees });
         }
+        let witness_commitment = match &given {
+            Some(given) => given.witness_commitment().cloned(),
+            None => parts.witness_commitment,
+        };
+        let known: BTreeMap<&Hash, &TemplateTransaction> = last
+            .iter()
+            .flat_map(|last| &last.transactions)
+            .map(|transaction| (&transaction.wtxid, transaction))
+            .collect();
         let transactions = parts
             .transactions
             .into_iter()
             .enumerate()
-            .map(|(index, declared)| check_transaction(index, declared))
+            .map(|(index, declared)| match known.get(&declared.wtxid) {
+                Some(known) if known.txid == declared.txid && known.bytes == declared.bytes => {
+                    let DeclaredTransaction { fee, depends, .. } = declared;
+                    Ok(TemplateTransaction { fee, depends, ..(*known).clone() })
+                }
+                Some(_) | None => check_transaction(index, declared),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let weight = transactions.iter().map(|transaction| transaction.weight).sum();
         if weight > WEIGHT_MAX {
             return Err(TemplateError::Weight(weight));
         }
-        check_commitment(parts.witness_commitment.as_ref(), &transactions)?;
+        check_commitment(witness_commitment.as_ref(), &transactions)?;
         Ok(Self {
             height: parts.height,
             parent: parts.parent,
@@ -207,9 +252,10 @@ impl Template {
             // A node whose clock lags the chain offers a time that consensus refuses.
             time: parts.time.max(parts.time_min),
             time_min: parts.time_min,
-            value: parts.value,
+            value,
+            given,
             transactions,
-            witness_commitment: parts.witness_commitment,
+            witness_commitment,
             long_poll_id: parts.long_poll_id,
         })
     }
@@ -218,6 +264,7 @@ impl Template {
     /// witness commitment follow.
     #[must_use]
     pub fn keep_only(&self, kept: &[usize]) -> Self {
+        assert!(self.given.is_none(), "a coinbase that is given goes with its transactions");
         let place = |old: &usize| kept.binary_search(old).ok();
         let transactions: Vec<_> = kept
             .iter()
@@ -234,6 +281,23 @@ impl Template {
         let commitment = self.witness_commitment.as_ref();
         let commitment = commitment.map(|_| witness_commitment(&transactions));
         Self { transactions, value, witness_commitment: commitment, ..self.clone() }
+    }
+
+    /// Whether `other` has the same block to find: the same parent, coinbase and transactions.
+    pub fn is_same_work(&self, other: &Self) -> bool {
+        let wtxids = |of: &Self| -> Vec<Hash> {
+            of.transactions.iter().map(|transaction| transaction.wtxid).collect()
+        };
+        self.parent == other.parent
+            && self.bits == other.bits
+            && self.value == other.value
+            && self.given == other.given
+            && wtxids(self) == wtxids(other)
+    }
+
+    /// What the outputs of the block's coinbase must sum up to, in satoshis.
+    pub fn coinbase_total(&self) -> u64 {
+        self.given.as_ref().map_or(self.value, GivenCoinbase::total)
     }
 
     /// Sum of the transactions' fees, in satoshis.
@@ -326,14 +390,7 @@ pub(crate) mod tests {
     /// A plain coinbase for `template`.
     pub(crate) fn coinbase_of(template: &Template) -> Coinbase {
         let payout = ScriptBuf::from_bytes(vec![0x51]);
-        let commitment = template.witness_commitment.as_ref();
-        let outputs = CoinbasePlan::outputs(template.value, &payout, [], commitment);
-        Coinbase::build(&CoinbasePlan {
-            height: template.height,
-            generation: 1,
-            outputs,
-            has_witness: commitment.is_some(),
-        })
+        Coinbase::build(&CoinbasePlan::new(template, 1, &payout, []))
     }
 
     pub(crate) fn parts(parent: u8) -> TemplateParts {
@@ -346,7 +403,7 @@ pub(crate) mod tests {
             target: None,
             time: UnixTime(1_700_000_000),
             time_min: UnixTime(1_699_999_000),
-            value: 5_000_000_000,
+            coinbase: DeclaredCoinbase::Value(5_000_000_000),
             rules: vec!["csv".to_owned(), "!segwit".to_owned()],
             transactions: Vec::new(),
             witness_commitment: Some(witness_commitment(&[])),
@@ -396,9 +453,9 @@ pub(crate) mod tests {
             refused(|parts| parts.height = 0),
             refused(|parts| parts.bits = 0),
             refused(|parts| parts.target = Some(Target::from_be_bytes([1; 32]))),
-            refused(|parts| parts.value = MONEY_MAX + 1),
+            refused(|parts| parts.coinbase = DeclaredCoinbase::Value(MONEY_MAX + 1)),
             refused(|parts| {
-                parts.value = 999;
+                parts.coinbase = DeclaredCoinbase::Value(999);
                 parts.transactions = vec![declared(3, false)];
             }),
             refused(|parts| parts.witness_commitment = Some(ScriptBuf::new())),
@@ -441,6 +498,28 @@ pub(crate) mod tests {
         parts.time = UnixTime(5);
         let template = Template::check(parts).expect("a lagging clock is no reason to refuse");
         assert_eq!(template.time, template.time_min);
+    }
+
+    #[test]
+    fn what_the_last_template_held_is_held_once() {
+        let with = |seeds: &[u8]| {
+            let mut parts = parts(1);
+            parts.transactions = seeds.iter().map(|seed| declared(*seed, false)).collect();
+            let known = parts.transactions.iter().cloned().enumerate();
+            let known = known.map(|(index, known)| check_transaction(index, known).expect("good"));
+            parts.witness_commitment = Some(witness_commitment(&known.collect::<Vec<_>>()));
+            parts
+        };
+        let last = Template::check(with(&[3, 4])).expect("good");
+        let mut next = with(&[4, 5]);
+        next.transactions[0].fee = 7;
+        let next = Template::check_after(next, Some(&last)).expect("good");
+        assert_eq!(next.transactions[0].bytes.as_ptr(), last.transactions[1].bytes.as_ptr());
+        assert_eq!(next.fees(), 1_007);
+        // A transaction that lies about its hashes is not saved by looking like one that is known.
+        let mut liar = with(&[4]);
+        liar.transactions[0].bytes = declared(5, false).bytes;
+        assert!(Template::check_after(liar, Some(&last)).is_err());
     }
 
     #[test]

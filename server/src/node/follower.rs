@@ -6,6 +6,7 @@
 //! again at once.
 
 use core::time::Duration;
+use std::sync::Arc;
 
 use bitcoin::Network;
 use bytes::Bytes;
@@ -18,7 +19,17 @@ use crate::mining::hash::{Hash, display_hash};
 use crate::mining::template::{Template, TemplateError};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How often one trouble is spoken of.
 const REMIND: Duration = Duration::from_mins(1);
+/// How soon after it another may be.
+const NEWS_PAUSE: Duration = Duration::from_secs(1);
+/// How long a template maker may lag behind its own node: an enforcer's does by 40-60 ms.
+const LAG_MAX: Duration = Duration::from_secs(1);
+/// How soon one that lags is asked again.
+const LAG_PAUSE: Duration = Duration::from_millis(20);
+/// Least time between two long polls that bring no higher tip. Each brings a job to every miner,
+/// so a node that answers at once must not set the pace.
+const LONG_POLL_PACE: Duration = Duration::from_secs(1);
 
 /// What the follower wants to ask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -37,17 +48,47 @@ pub enum News {
     /// Nothing to act on.
     Nothing,
     /// A template to mine on.
-    Template(Box<Template>),
+    Template(Arc<Template>),
     /// No use in going on: one sentence that says what to do.
     Fatal(String),
+}
+
+/// A tip that the node must have, whatever its templates still say.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    hash: Hash,
+    height: u32,
+    until: Instant,
 }
 
 #[derive(Debug)]
 struct Trouble {
     what: String,
     since: Instant,
-    said: Instant,
+    /// What was last said of it, and when.
+    said: Option<(Instant, String)>,
+    /// How long to wait before the next try.
     pause: Duration,
+}
+
+impl Trouble {
+    /// The first failure, or one more after `last`.
+    fn after(last: Option<Self>, now: Instant, what: String, pause_max: Duration) -> Self {
+        let pause = last.as_ref().map_or(FIRST_PAUSE, |last| last.pause * 2).min(pause_max);
+        let since = last.as_ref().map_or(now, |last| last.since);
+        Self { what, since, said: last.and_then(|last| last.said), pause }
+    }
+
+    /// Whether it is to be spoken of; if so, it counts as said.
+    fn is_news(&mut self, now: Instant) -> bool {
+        let news = self.said.as_ref().is_none_or(|(when, said)| {
+            now.since(*when) >= if *said == self.what { REMIND } else { NEWS_PAUSE }
+        });
+        if news {
+            self.said = Some((now, self.what.clone()));
+        }
+        news
+    }
 }
 
 /// One node, as it is followed.
@@ -63,11 +104,18 @@ pub struct Follower {
     tips: u64,
     chain_info_asked: bool,
     template_asked: Option<u64>,
+    /// What the template on its way is asked for may have changed since: ask once more.
+    ask_again: bool,
     long_poll_asked: Option<u64>,
+    long_poll_began: Instant,
     long_poll_id: Option<String>,
     ask_at: Instant,
     long_poll_at: Instant,
     trouble: Option<Trouble>,
+    long_poll_trouble: Option<Trouble>,
+    /// The newest believed template.
+    last: Option<Arc<Template>>,
+    expected: Option<Expected>,
 }
 
 impl Follower {
@@ -82,11 +130,16 @@ impl Follower {
             tips: 0,
             chain_info_asked: false,
             template_asked: None,
+            ask_again: false,
             long_poll_asked: None,
+            long_poll_began: Instant::ZERO,
             long_poll_id: None,
             ask_at: Instant::ZERO,
             long_poll_at: Instant::ZERO,
             trouble: None,
+            long_poll_trouble: None,
+            last: None,
+            expected: None,
         }
     }
 
@@ -97,7 +150,27 @@ impl Follower {
 
     /// Something happened that may have changed the template: ask soon.
     pub fn ask_now(&mut self, now: Instant) {
+        self.ask_again = self.template_asked.is_some();
         self.ask_at = self.ask_at.min(now);
+    }
+
+    /// The node took the block with `hash` at `height` as its tip: templates on an older one are
+    /// behind the times for a moment, and asked for again until they are not.
+    pub fn expect_tip(&mut self, now: Instant, hash: Hash, height: u32) {
+        self.expected = Some(Expected { hash, height, until: now + LAG_MAX });
+        self.ask_now(now);
+    }
+
+    fn lags(&mut self, now: Instant, template: &Template) -> bool {
+        let lags = self.expected.is_some_and(|expected| {
+            template.parent != expected.hash
+                && template.height <= expected.height
+                && now < expected.until
+        });
+        if !lags {
+            self.expected = None;
+        }
+        lags
     }
 
     /// The next question that is due, with its body; call again until `None`.
@@ -118,6 +191,7 @@ impl Follower {
             return None;
         }
         self.long_poll_asked = Some(self.tips);
+        self.long_poll_began = now;
         Some((Question::LongPoll, rpc::template_request(Some(id))))
     }
 
@@ -139,18 +213,8 @@ impl Follower {
     ) -> News {
         match question {
             Question::ChainInfo => self.on_chain_info(now, reply),
-            Question::Template => {
-                let asked = self.template_asked.take();
-                self.ask_at = now + self.refresh;
-                self.on_template(now, asked, reply)
-            }
-            Question::LongPoll => {
-                let asked = self.long_poll_asked.take();
-                if *reply == Err(CallError::Timeout) {
-                    return News::Nothing;
-                }
-                self.on_template(now, asked, reply)
-            }
+            Question::Template => self.on_template(now, reply),
+            Question::LongPoll => self.on_long_poll(now, reply),
         }
     }
 
@@ -180,6 +244,7 @@ impl Follower {
             Err(RpcError::Refused { code: METHOD_NOT_FOUND, .. }) => {
                 info!("node answers getblocktemplate only; its chain cannot be checked");
                 self.trusted = true;
+                self.recovered(now);
                 self.ask_at = now;
                 News::Nothing
             }
@@ -193,37 +258,74 @@ impl Follower {
         }
     }
 
-    fn on_template(
-        &mut self,
-        now: Instant,
-        asked: Option<u64>,
+    fn on_template(&mut self, now: Instant, reply: &Result<HttpReply, CallError>) -> News {
+        let asked = self.template_asked.take();
+        let again = core::mem::take(&mut self.ask_again);
+        match self.read_template(reply) {
+            Ok(template) => {
+                self.recovered(now);
+                self.ask_at = if again { now } else { now + self.refresh };
+                self.weigh(now, asked, template)
+            }
+            Err((what, advice)) => {
+                self.failed(now, what, advice);
+                News::Nothing
+            }
+        }
+    }
+
+    fn on_long_poll(&mut self, now: Instant, reply: &Result<HttpReply, CallError>) -> News {
+        let asked = self.long_poll_asked.take();
+        if *reply == Err(CallError::Timeout) {
+            // It was parked for as long as we let it.
+            return News::Nothing;
+        }
+        match self.read_template(reply) {
+            Ok(template) => {
+                if self.long_poll_trouble.take().is_some_and(|trouble| trouble.said.is_some()) {
+                    info!("long poll works again");
+                }
+                let same_tip = asked == Some(self.tips) && !self.is_higher(&template);
+                let pause = if same_tip { LONG_POLL_PACE } else { Duration::ZERO };
+                self.long_poll_at = self.long_poll_began + pause;
+                self.weigh(now, asked, template)
+            }
+            Err((what, advice)) => {
+                self.long_poll_failed(now, what, advice);
+                News::Nothing
+            }
+        }
+    }
+
+    /// The template in `reply`, or what is wrong with it and what to do.
+    fn read_template(
+        &self,
         reply: &Result<HttpReply, CallError>,
-    ) -> News {
-        let parts = match rpc::template(reply) {
-            Ok(parts) => parts,
-            Err(error) => {
-                self.failed(now, error.to_string(), advice(&error));
-                return News::Nothing;
-            }
-        };
-        let template = match Template::check(parts) {
-            Ok(template) => template,
-            Err(error) => {
-                let what = format!("its template for the next block is refused: {error}");
-                self.failed(now, what, template_advice(&error));
-                return News::Nothing;
-            }
-        };
-        self.recovered(now);
+    ) -> Result<Template, (String, &'static str)> {
+        let parts = rpc::template(reply).map_err(|error| (error.to_string(), advice(&error)))?;
+        Template::check_after(parts, self.last.as_deref()).map_err(|error| {
+            let what = format!("its template for the next block is refused: {error}");
+            (what, template_advice(&error))
+        })
+    }
+
+    fn is_higher(&self, template: &Template) -> bool {
+        self.tip.is_none_or(|(_, height)| template.height > height)
+    }
+
+    /// Whether a template that was asked for when `asked` tips were known is believed.
+    fn weigh(&mut self, now: Instant, asked: Option<u64>, template: Template) -> News {
+        if self.lags(now, &template) {
+            self.ask_at = self.ask_at.min(now + LAG_PAUSE);
+            return News::Nothing;
+        }
         let fresh = asked == Some(self.tips);
         let known = self.tip.is_some_and(|(hash, _)| hash == template.parent);
-        let higher = self.tip.is_none_or(|(_, height)| template.height > height);
-        if !known && !fresh && !higher {
+        if !known && !fresh && !self.is_higher(&template) {
             self.ask_now(now);
             return News::Nothing;
         }
         self.long_poll_id.clone_from(&template.long_poll_id);
-        self.long_poll_at = now;
         if !known {
             self.tip = Some((template.parent, template.height));
             self.tips += 1;
@@ -234,25 +336,40 @@ impl Follower {
                 "new tip"
             );
         }
-        News::Template(Box::new(template))
+        let template = Arc::new(template);
+        self.last = Some(Arc::clone(&template));
+        News::Template(template)
     }
 
     fn failed(&mut self, now: Instant, what: String, advice: &str) {
-        let pause = self.trouble.as_ref().map_or(FIRST_PAUSE, |trouble| trouble.pause * 2);
-        let pause = pause.min(self.retry_pause_max);
-        self.ask_at = now + pause;
-        self.long_poll_at = now + pause;
-        let since = self.trouble.as_ref().map_or(now, |trouble| trouble.since);
-        let repeated = self.trouble.as_ref().filter(|trouble| trouble.what == what);
-        let said = match repeated {
-            Some(trouble) if now.since(trouble.said) < REMIND => trouble.said,
-            Some(_) | None => {
-                let seconds = now.since(since).as_secs();
-                warn!(seconds, "node trouble: {what}; {advice}; asked again until it works");
-                now
-            }
-        };
-        self.trouble = Some(Trouble { what, since, said, pause });
+        let mut trouble = Trouble::after(self.trouble.take(), now, what, self.retry_pause_max);
+        self.ask_at = now + trouble.pause;
+        if trouble.is_news(now) {
+            let (seconds, what) = (now.since(trouble.since).as_secs(), &trouble.what);
+            warn!(seconds, "node trouble: {what}; {advice}; asked again until it works");
+        }
+        self.trouble = Some(trouble);
+    }
+
+    /// A long poll that fails has its own pauses: templates still come, and are still asked for no
+    /// more often than they should be.
+    fn long_poll_failed(&mut self, now: Instant, what: String, advice: &str) {
+        let last = self.long_poll_trouble.take();
+        let first = last.is_none();
+        let mut trouble = Trouble::after(last, now, what, self.retry_pause_max);
+        self.long_poll_at = now + trouble.pause;
+        if first {
+            // Mostly the node went away. Asking it tells, and then that is all there is to say.
+            self.ask_now(now);
+        } else if self.trouble.is_none() && trouble.is_news(now) {
+            let (seconds, what) = (now.since(trouble.since).as_secs(), &trouble.what);
+            warn!(
+                seconds,
+                "long poll trouble: {what}; {advice}; until it works, a new tip is seen only \
+                 every JOB_REFRESH_INTERVAL seconds"
+            );
+        }
+        self.long_poll_trouble = Some(trouble);
     }
 
     fn recovered(&mut self, now: Instant) {
@@ -286,6 +403,9 @@ fn template_advice(error: &TemplateError) -> &'static str {
     match error {
         TemplateError::UnknownRule(_) => "a newer version of this server may know it",
         TemplateError::Signet => "choose another NETWORK",
+        TemplateError::Coinbase(_) => {
+            "the template's maker gives a coinbase that this server does not understand"
+        }
         TemplateError::Height(_)
         | TemplateError::Bits(_)
         | TemplateError::TargetMismatch(_)
@@ -297,3 +417,6 @@ fn template_advice(error: &TemplateError) -> &'static str {
         | TemplateError::Weight(_) => "the node or something between it and us is broken",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::clock::UnixTime;
 use crate::mining::difficulty::Target;
-use crate::mining::hash::Hash;
+use crate::mining::hash::{Hash, display_hash};
 use crate::mining::hex;
-use crate::mining::template::{DeclaredTransaction, TemplateParts};
+use crate::mining::template::{DeclaredCoinbase, DeclaredTransaction, TemplateParts};
 
 /// What HTTP brought back: bitcoind reports RPC errors with status 500 and a JSON body.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -143,8 +143,14 @@ pub fn chain_info(reply: &Result<HttpReply, CallError>) -> Result<ChainInfo, Rpc
 }
 
 /// Asks for a template; with `long_poll_id`, for the one after that.
+///
+/// The enforcer gives one only to those who can take a whole coinbase, an eCash node only to those
+/// who know the rule; bitcoind minds neither word.
 pub fn template_request(long_poll_id: Option<&str>) -> Bytes {
-    let mut options = serde_json::json!({ "rules": ["segwit"] });
+    let mut options = serde_json::json!({
+        "rules": ["segwit", "bip300301"],
+        "capabilities": ["coinbasetxn", "coinbasevalue", "longpoll"],
+    });
     if let Some(id) = long_poll_id {
         options["longpollid"] = id.into();
     }
@@ -154,6 +160,20 @@ pub fn template_request(long_poll_id: Option<&str>) -> Bytes {
 /// Hands in a block.
 pub fn submit_request(block: &[u8]) -> Bytes {
     request("submitblock", &format!("[\"{}\"]", hex::encode(block)))
+}
+
+/// Asks where a block stands.
+pub fn block_header_request(hash: &Hash) -> Bytes {
+    request("getblockheader", &format!("[\"{}\"]", display_hash(hash)))
+}
+
+/// Reads how many blocks there are from a block's own to the tip; -1 when it is not in the chain.
+pub fn confirmations(reply: &Result<HttpReply, CallError>) -> Result<i64, RpcError> {
+    #[derive(Deserialize)]
+    struct Header {
+        confirmations: i64,
+    }
+    read::<Header>(reply).map(|header| header.confirmations)
 }
 
 #[derive(Deserialize)]
@@ -168,6 +188,8 @@ struct WireTemplate<'a> {
     transactions: Vec<WireTransaction<'a>>,
     #[serde(default)]
     coinbasevalue: Option<u64>,
+    #[serde(borrow, default)]
+    coinbasetxn: Option<WireCoinbase<'a>>,
     #[serde(default)]
     longpollid: Option<String>,
     #[serde(default)]
@@ -179,6 +201,11 @@ struct WireTemplate<'a> {
     height: u32,
     #[serde(default)]
     default_witness_commitment: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireCoinbase<'a> {
+    data: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -197,7 +224,15 @@ struct WireTransaction<'a> {
 pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, RpcError> {
     let wire: WireTemplate<'_> = read(reply)?;
     let bad = |what: &str| RpcError::BadResult(format!("no usable {what}"));
-    let value = wire.coinbasevalue.ok_or_else(|| bad("coinbasevalue"))?;
+    let coinbase = match (&wire.coinbasetxn, wire.coinbasevalue) {
+        (Some(given), _) => {
+            let bytes = hex::decode(given.data).ok_or_else(|| bad("coinbasetxn"))?;
+            DeclaredCoinbase::Transaction(bytes)
+        }
+        (None, Some(value)) => DeclaredCoinbase::Value(value),
+        (None, None) => return Err(bad("coinbasevalue or coinbasetxn")),
+    };
+    let is_given = wire.coinbasetxn.is_some();
     let transactions = wire
         .transactions
         .iter()
@@ -207,11 +242,7 @@ pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, R
                 txid: read_hash(wire.txid)?,
                 wtxid: read_hash(wire.hash)?,
                 fee: wire.fee,
-                depends: wire
-                    .depends
-                    .iter()
-                    .map(|place| place.checked_sub(1))
-                    .collect::<Option<_>>()?,
+                depends: read_depends(&wire.depends, is_given)?,
             })
         })
         .collect::<Option<Vec<_>>>();
@@ -228,7 +259,7 @@ pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, R
         },
         time: UnixTime(wire.curtime),
         time_min: UnixTime(wire.mintime),
-        value,
+        coinbase,
         rules: wire.rules,
         transactions: transactions.ok_or_else(|| bad("transactions"))?,
         witness_commitment: match &wire.default_witness_commitment {
@@ -237,6 +268,15 @@ pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, R
         },
         long_poll_id: wire.longpollid,
     })
+}
+
+/// Places from 0. bitcoind counts from 1 (BIP-0022); the enforcer counts otherwise and lists more,
+/// and its order and choice are final, so there they do not matter.
+fn read_depends(places: &[usize], is_given: bool) -> Option<Vec<usize>> {
+    if is_given {
+        return Some(Vec::new());
+    }
+    places.iter().map(|place| place.checked_sub(1)).collect()
 }
 
 /// A hash as RPC writes it, into internal order.
@@ -310,6 +350,22 @@ mod tests {
         assert_eq!(template.transactions.len(), 7);
         assert_eq!(template.fees(), 30_444);
         assert_eq!(template.value, 5_000_030_444);
+    }
+
+    #[test]
+    fn an_enforcers_templates_read_and_pass_their_checks() {
+        for (text, height, value, transactions) in [
+            (fixtures::GBT_ENFORCER_NO_MESSAGES, 111, 5_000_000_000, 0),
+            (fixtures::GBT_ENFORCER_M1, 111, 5_000_000_000, 0),
+            (fixtures::GBT_ENFORCER_THREE_BIDS, 144, 5_000_023_000, 5),
+        ] {
+            let body = format!("{{\"jsonrpc\":\"2.0\",\"result\":{text},\"id\":1}}");
+            let parts = template(&answer(200, &body)).expect("reads");
+            let template = Template::check(parts).expect("passes");
+            assert_eq!((template.height, template.value), (height, value));
+            assert_eq!(template.transactions.len(), transactions);
+            assert!(template.given.is_some());
+        }
     }
 
     #[test]

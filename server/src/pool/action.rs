@@ -117,6 +117,8 @@ pub enum Wake {
     AskNode,
     /// A block is to be offered again.
     OfferBlock,
+    /// An accepted block's standing is to be asked.
+    ConfirmBlock,
     /// A job waited long enough for its sidechains.
     PublishJob,
     /// Old jobs can be forgotten.

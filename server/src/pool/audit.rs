@@ -12,8 +12,8 @@ impl Pool {
         assert!(self.ledger.count() <= self.config.limits.shares_seen, "shares are bounded");
         let overlap = self.closing.iter().find(|conn| self.sessions.contains_key(conn));
         assert!(overlap.is_none(), "a closing connection has no session: {overlap:?}");
-        let submitted = self.safe_blocks.len();
-        assert!(submitted <= self.submitter.pending(), "who is waited for is being offered");
+        let found = self.found.len();
+        assert!(found <= self.submitter.pending(), "who is waited for is being offered");
         for session in self.sessions.values() {
             let unflushed = session.unflushed_bytes();
             assert!(unflushed <= self.config.limits.outbox_bytes, "outboxes are bounded");

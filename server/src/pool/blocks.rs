@@ -4,7 +4,7 @@
 use tracing::{error, info, warn};
 
 use super::event::ConnId;
-use super::{Pool, Written};
+use super::{Kept, Pool, Written};
 use crate::bmm::check;
 use crate::clock::Now;
 use crate::journal::{DiskOp, Shelf};
@@ -43,7 +43,7 @@ impl Pool {
         self.counters.blocks_found += 1;
         let (height, hash) = (found.height, found.display_hash());
         info!(height, hash, %conn, job = %job.id, "block found");
-        self.safe_blocks.insert(found.hash, false);
+        self.found.insert(found.hash, Kept::NotYet);
         // The call first: a disk that hangs must not come between a block and the node.
         self.ask(now);
         doubt(job, &found);
@@ -53,17 +53,16 @@ impl Pool {
     /// Answers `true` once the block is on disk or with the node.
     pub(super) fn answer_when_safe(&mut self, conn: ConnId, id: RequestId, hash: Hash) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        // What is no longer waited for was safe long ago.
-        if self.safe_blocks.get(&hash).copied().unwrap_or(true) {
-            session.answer(&id, "true");
-        } else {
-            session.park(id, hash);
+        match self.found.get(&hash) {
+            Some(Kept::NotYet | Kept::Never) => session.park(id, hash),
+            // What is no longer waited for was judged.
+            Some(Kept::Safely) | None => session.answer(&id, "true"),
         }
     }
 
     pub(super) fn block_is_safe(&mut self, hash: Hash) {
-        let Some(safe) = self.safe_blocks.get_mut(&hash) else { return };
-        if core::mem::replace(safe, true) {
+        let Some(kept) = self.found.get_mut(&hash) else { return };
+        if core::mem::replace(kept, Kept::Safely) == Kept::Safely {
             return;
         }
         let waiting: Vec<ConnId> = self
@@ -78,6 +77,18 @@ impl Pool {
         for conn in waiting {
             self.flush(conn);
         }
+    }
+
+    /// The disk failed while the block is on its way to the node.
+    pub(super) fn block_is_not_kept(&mut self, hash: Hash, problem: &str) {
+        if let Some(kept @ Kept::NotYet) = self.found.get_mut(&hash) {
+            *kept = Kept::Never;
+        }
+        error!(
+            hash = display_hash(&hash),
+            "a found block could not be written to DATA_DIR: {problem}; it is with the node or on \
+             its way there: free the disk, and do not stop the server before it was judged"
+        );
     }
 
     pub(super) fn on_verdict(
@@ -102,7 +113,7 @@ impl Pool {
                 error!(
                     hash = shown,
                     verdict = "rejected",
-                    "block judged: {why}; it is kept in DATA_DIR/blocks/rejected, please report it"
+                    "block judged: {why}; look for it in DATA_DIR/blocks and report it, please"
                 );
             }
             Verdict::Unknown(why) => {
@@ -111,13 +122,38 @@ impl Pool {
         }
         let (Some(block), Some(shelf)) = (judged, shelf(&verdict)) else { return };
         // Whatever the node said, it said it of this block: nobody needs to wait any longer.
+        let has_file = self.found.get(&hash) != Some(&Kept::Never);
         self.block_is_safe(hash);
-        self.safe_blocks.remove(&hash);
-        self.persist(Written::Settled, DiskOp::SettleBlock { height: block.height, hash, shelf });
+        self.found.remove(&hash);
+        if has_file {
+            let op = DiskOp::SettleBlock { height: block.height, hash, shelf };
+            self.persist(Written::Settled, op);
+        }
         if verdict == Verdict::Accepted {
             self.counters.blocks_accepted += 1;
-            self.follower.ask_now(now.mono);
+            self.follower.expect_tip(now.mono, hash, block.height);
+            self.confirmations.watch(now.mono, block);
         }
+    }
+
+    pub(super) fn on_confirmation(&mut self, hash: Hash, reply: &Result<HttpReply, CallError>) {
+        let Some(lost) = self.confirmations.on_reply(hash, reply) else { return };
+        self.counters.blocks_lost_again += 1;
+        let why = match decode(&lost).map(|block| judge(&block)) {
+            Some(Err(breaches)) => format!("an enforcer invalidated it: {breaches}"),
+            Some(Ok(())) | None => {
+                "it breaks no rule that this server knows: another block of its height won, or \
+                 the enforcer knows more"
+                    .to_owned()
+            }
+        };
+        let (height, hash) = (lost.height, lost.display_hash());
+        error!(
+            height,
+            hash,
+            "a block that the node had accepted left its chain: {why}; it is kept in \
+             DATA_DIR/blocks/accepted"
+        );
     }
 }
 
@@ -131,18 +167,18 @@ fn doubt(job: &Job, found: &FoundBlock) {
             return;
         }
     };
-    if let Err(breaches) = check::block(&block, block.header.prev_blockhash, None) {
+    if let Err(breaches) = judge(&block) {
         error!(hash, "an enforcer would refuse this block of ours: {breaches}");
     }
 }
 
-/// The disk failed while the block is on its way to the node.
-pub(super) fn warn_of_unkept_block(hash: &Hash, problem: &str) {
-    error!(
-        hash = display_hash(hash),
-        "a found block could not be written to DATA_DIR: {problem}; it is with the node or on its \
-         way there: free the disk, and do not stop the server before it was judged"
-    );
+fn decode(found: &FoundBlock) -> Option<bitcoin::Block> {
+    bitcoin::consensus::deserialize(&found.bytes).ok()
+}
+
+/// What an enforcer would say of a block, as far as that can be told without its state.
+fn judge(block: &bitcoin::Block) -> Result<(), check::Breaches> {
+    check::block(block, block.header.prev_blockhash, None).map(drop)
 }
 
 /// Where a judged block's file goes; `None` while nothing is known.

@@ -22,7 +22,7 @@ impl fmt::Display for ConnId {
 ///
 /// The contract: for each connection `Opened (Received | Flushed)* Closed`; no more is flushed
 /// than was sent; every call is answered once, unless it was cancelled; writes end in the order in
-/// which they were asked for.
+/// which they were asked for, but one that finds no room in the disk's queue fails at once.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// A miner connected.

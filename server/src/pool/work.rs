@@ -14,8 +14,9 @@ use super::action::{Action, Endpoint, Halt};
 use super::event::ConnId;
 use super::{Pool, Purpose};
 use crate::bmm::auction::{self, AuctionTx};
+use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
-use crate::bmm::{Bid, check};
+use crate::bmm::{Bid, Commitment, check};
 use crate::clock::{Instant, Now};
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
 use crate::mining::template::{Template, WEIGHT_MAX};
@@ -23,25 +24,31 @@ use crate::node::follower::{News, Question};
 use crate::node::rpc::{CallError, HttpReply};
 use crate::stratum::message;
 
+/// The same template again so soon is the other of two questions answered, not a refresh.
+const ECHO: Duration = Duration::from_millis(500);
 /// Header and transaction count of a block, as weight.
 const HEADER_WEIGHT: u64 = 4 * (80 + 9);
 
 /// The template in work.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// The newest template, bids settled.
+    /// The newest template, as it came.
+    heard: Option<Arc<Template>>,
+    /// The same, bids settled.
     template: Option<Settled>,
     /// Since when the template waits to be published.
     waiting: Option<Instant>,
-    /// What the published job commits to.
-    published: Option<Choice>,
+    /// What the published job commits to, and when it was published.
+    published: Option<(Choice, Instant)>,
 }
 
 #[derive(Clone, Debug)]
 struct Settled {
     template: Arc<Template>,
-    /// What the winning bids pay for.
-    bids: Vec<crate::bmm::Commitment>,
+    /// What stands in the coinbase that the node gave.
+    given: Vec<Commitment>,
+    /// What the winning bids of a plain template pay for.
+    bids: Vec<Commitment>,
 }
 
 impl Work {
@@ -61,19 +68,33 @@ impl Pool {
         match self.follower.on_reply(now.mono, question, reply) {
             News::Nothing => {}
             News::Fatal(why) => self.halt(Halt::Fatal(why)),
-            News::Template(template) => self.on_template(now, &template),
+            News::Template(template) => self.on_template(now, template),
         }
     }
 
-    fn on_template(&mut self, now: Now, template: &Template) {
-        let Some(settled) = self.settle_bids(template) else { return };
+    fn on_template(&mut self, now: Now, template: Arc<Template>) {
+        if self.is_echo(now, &template) {
+            return;
+        }
         let parent = template.parent;
+        let Some(settled) = self.settle_bids(Arc::clone(&template)) else { return };
+        self.work.heard = Some(template);
         self.work.template = Some(settled);
         self.work.waiting = Some(now.mono);
         for index in 0..self.daemons.len() {
             self.ask_daemon(index, parent);
         }
         self.publish_if_ready(now);
+    }
+
+    /// After a block of our own the long poll and the question that follows the block bring the
+    /// same template: miners need one job of it.
+    fn is_echo(&self, now: Now, template: &Template) -> bool {
+        let Some(last) = &self.work.heard else { return false };
+        let published = self.work.published.as_ref();
+        let recent = published.is_some_and(|(_, when)| now.mono.since(*when) < ECHO);
+        let pending = self.work.waiting.is_some();
+        (recent || pending) && last.is_same_work(template)
     }
 
     fn ask_daemon(&mut self, index: usize, tip: crate::mining::hash::Hash) {
@@ -97,7 +118,8 @@ impl Pool {
             return self.publish_if_ready(now);
         }
         let Some(settled) = self.work.template.clone() else { return };
-        if self.work.published.as_ref() != Some(&self.choose(&settled)) {
+        let published = self.work.published.as_ref().map(|(choice, _)| choice);
+        if published != Some(&self.choose(&settled)) {
             self.publish(now, &settled);
         }
     }
@@ -113,8 +135,20 @@ impl Pool {
     }
 
     /// Holds the auction over the bids of a plain template (BIP-0301): winners stay, losers and
-    /// what spends from them leave.
-    fn settle_bids(&self, template: &Template) -> Option<Settled> {
+    /// what spends from them leave. Whoever gives a whole coinbase has held it already.
+    fn settle_bids(&self, template: Arc<Template>) -> Option<Settled> {
+        if let Some(coinbase) = &template.given {
+            let commitment =
+                |output: &bitcoin::TxOut| match CoinbaseMessage::parse(&output.script_pubkey)? {
+                    CoinbaseMessage::M7(commitment) => Some(commitment),
+                    CoinbaseMessage::M1(_)
+                    | CoinbaseMessage::M2(_)
+                    | CoinbaseMessage::M3(_)
+                    | CoinbaseMessage::M4(_) => None,
+                };
+            let given = coinbase.outputs().iter().filter_map(commitment).collect();
+            return Some(Settled { template, given, bids: Vec::new() });
+        }
         let transactions: Vec<AuctionTx> = template
             .transactions
             .iter()
@@ -134,8 +168,8 @@ impl Pool {
                 let bids = outcome.commitments().collect();
                 let untouched = outcome.dropped.is_empty();
                 let template =
-                    if untouched { template.clone() } else { template.keep_only(&outcome.kept) };
-                Some(Settled { template: Arc::new(template), bids })
+                    if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
+                Some(Settled { template, given: Vec::new(), bids })
             }
         }
     }
@@ -150,17 +184,20 @@ impl Pool {
                 Some(Candidate { sidechain, priority: 0, commitment })
             })
             .collect();
-        policy::choose(&[], &settled.bids, &own)
+        policy::choose(&settled.given, &settled.bids, &own)
     }
 
+    /// The outputs that are ours to add. What the node gave stands in its coinbase already.
     fn commitment_scripts(&self, choice: &Choice) -> Vec<ScriptBuf> {
         let script = |chosen: &policy::Chosen| match chosen.provenance {
             Provenance::Own { sidechain } => {
-                chosen.commitment.to_script_with(self.config.sidechains[sidechain].header)
+                let header = self.config.sidechains[sidechain].header;
+                Some(chosen.commitment.to_script_with(header))
             }
-            Provenance::Template | Provenance::Auction => chosen.commitment.to_script(),
+            Provenance::Auction => Some(chosen.commitment.to_script()),
+            Provenance::Template => None,
         };
-        choice.chosen.iter().map(script).collect()
+        choice.chosen.iter().filter_map(script).collect()
     }
 
     fn publish(&mut self, now: Now, settled: &Settled) {
@@ -173,18 +210,7 @@ impl Pool {
         }
         let choice = self.choose(settled);
         let scripts = self.commitment_scripts(&choice);
-        let commitment = template.witness_commitment.as_ref();
-        let plan = CoinbasePlan {
-            height: template.height,
-            generation: self.generation,
-            outputs: CoinbasePlan::outputs(
-                template.value,
-                &self.config.payout,
-                scripts,
-                commitment,
-            ),
-            has_witness: commitment.is_some(),
-        };
+        let plan = CoinbasePlan::new(template, self.generation, &self.config.payout, scripts);
         let coinbase = Coinbase::build(&plan);
         if !is_sound(template, &plan, &coinbase) {
             return;
@@ -200,7 +226,7 @@ impl Pool {
             commitments = shown(&choice),
             "new job"
         );
-        self.work.published = Some(choice);
+        self.work.published = Some((choice, now.mono));
         self.broadcast(&job, clean);
         self.listen_if_ready();
     }
@@ -258,7 +284,7 @@ impl Pool {
 /// The last look at a job before miners spend energy on it.
 fn is_sound(template: &Template, plan: &CoinbasePlan, coinbase: &Coinbase) -> bool {
     let paid: u64 = plan.outputs.iter().map(|output| output.value.to_sat()).sum();
-    assert_eq!(paid, template.value, "every satoshi goes somewhere");
+    assert_eq!(paid, template.coinbase_total(), "every satoshi goes somewhere");
     let weight: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
     let weight = weight + coinbase.weight() + HEADER_WEIGHT;
     if weight > WEIGHT_MAX {

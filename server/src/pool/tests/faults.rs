@@ -203,8 +203,10 @@ fn a_disk_that_cannot_be_written_stops_the_start_and_not_a_block() {
     let event = failed(&rig);
     rig.handle(event);
     assert_eq!((rig.hear(conn), rig.halted.clone()), (String::new(), None), "not safe yet");
+    rig.writes.clear();
     rig.reply("submitblock", json("null"));
     assert!(rig.hear(conn).contains("\"id\":4,\"result\":true"));
+    assert_eq!(rig.writes, [], "there is no file to move");
 }
 
 #[test]
@@ -234,4 +236,22 @@ fn connections_are_bounded_and_leases_come_back() {
     rig.handle(Event::Closed { conn: first });
     let (_, heard) = rig.miner();
     assert!(heard.contains("\"00000002\",8]"), "not the one that left a moment ago");
+}
+
+/// `submitblock`'s null is not the last word: an enforcer judges after the node did.
+#[test]
+fn a_block_that_leaves_the_chain_again_is_noticed() {
+    let mut rig = Rig::mining(easy());
+    let (conn, heard) = rig.miner();
+    let work = Work::from(&heard, "00000000", 5);
+    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
+    rig.reply("submitblock", json("null"));
+    rig.wait(Duration::from_millis(100));
+    rig.reply("getblockheader", json(r#"{"confirmations":1}"#));
+    rig.wait(Duration::from_millis(400));
+    rig.reply("getblockheader", json(r#"{"confirmations":-1}"#));
+    let counters = rig.pool.counters();
+    assert_eq!((counters.blocks_accepted, counters.blocks_lost_again), (1, 1));
+    rig.wait(Duration::from_secs(20));
+    assert_eq!(rig.asked("getblockheader"), 0);
 }

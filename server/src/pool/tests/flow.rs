@@ -78,6 +78,24 @@ fn a_new_tip_is_clean_and_a_refresh_is_not() {
     assert!(!Work::from(&rig.hear(conn), "00000000", 0).clean);
 }
 
+/// The long poll and the question after a block of our own bring the same template.
+#[test]
+fn the_same_template_twice_at_once_is_one_job() {
+    let mut rig = Rig::mining(easy());
+    let (conn, heard) = rig.miner();
+    let work = Work::from(&heard, "00000000", 5);
+    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
+    rig.reply("submitblock", json("null"));
+    rig.hear(conn);
+    rig.reply("getblocktemplate", template(2, 102));
+    assert!(rig.hear(conn).contains("mining.notify"));
+    rig.reply_long_poll(template(2, 102));
+    assert_eq!(rig.hear(conn), "");
+    rig.wait(Duration::from_secs(10));
+    rig.reply("getblocktemplate", template(2, 102));
+    assert!(rig.hear(conn).contains("mining.notify"), "a refresh is a job");
+}
+
 #[test]
 fn two_miners_search_apart() {
     let mut rig = Rig::mining(config());
