@@ -37,6 +37,10 @@ pub mod journal;
 pub mod mining;
 pub mod node;
 pub mod pool;
+#[cfg(feature = "runtime")]
+pub mod runtime;
+#[cfg(feature = "runtime")]
+pub mod settings;
 pub mod stratum;
 
 pub use pool::Pool;

@@ -1,0 +1,117 @@
+//! The process `drivechain-stratum`: settings, log, panic hook, runtime, exit code.
+//!
+//! Exit codes: 0 stopped when asked, 1 could not go on, 2 settings that cannot be used.
+//!
+//! **Invariant:** decides nothing about mining; a panic anywhere ends the process.
+
+#![expect(clippy::disallowed_methods, reason = "the shell: reads the files of settings")]
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::panic::{self, PanicHookInfo};
+use std::process::{self, ExitCode};
+use std::{env, fs};
+
+use server::settings::{self, Loaded, LogFormat, Settings, SettingsError};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let environment = env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+        .collect();
+    let read = |path: &std::path::Path| fs::read_to_string(path);
+    match settings::load(env::args_os(), &environment, &read) {
+        Ok(loaded) if loaded.print_config => print_config(&loaded),
+        Ok(loaded) => run(loaded),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn run(Loaded { settings, warnings, .. }: Loaded) -> ExitCode {
+    start_log(&settings);
+    panic::set_hook(Box::new(|panic| {
+        log_panic(panic);
+        // Not `panic = "abort"` in the profile: that would bind the tests and the harness too.
+        process::abort();
+    }));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(
+                "no thread can be started ({error}), so nothing can be served; look at the limits \
+                 on processes and memory"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(server::runtime::serve(settings)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs to standard error: standard output is for what was asked for.
+fn start_log(settings: &Settings) {
+    let filter = EnvFilter::new(&settings.log_level);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(io::stderr);
+    match settings.log_format {
+        LogFormat::Text => {
+            let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            log.with_ansi(wanted && io::stderr().is_terminal()).init();
+        }
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        }
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let advice = "this is a bug: the process stops, a restart recovers from the journal";
+    let backtrace = Backtrace::capture();
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(%place, %backtrace, "panic: {what}; {advice}");
+    } else {
+        tracing::error!(%place, "panic: {what}; {advice}");
+    }
+}
+
+fn print_config(loaded: &Loaded) -> ExitCode {
+    say("warning", loaded.warnings.iter().map(String::as_str));
+    match io::stdout().write_all(loaded.listing().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn refuse(error: &SettingsError) -> ExitCode {
+    match error {
+        // Clap knows what goes to standard output and what to standard error.
+        SettingsError::Usage(usage) => match usage.print() {
+            Ok(()) => ExitCode::from(error.exit_code()),
+            Err(_) => ExitCode::FAILURE,
+        },
+        SettingsError::Invalid { problems, warnings } => {
+            say("warning", warnings.iter().map(String::as_str));
+            say("error", problems.iter().map(String::as_str));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "before there is a log, and for people")]
+fn say<'a>(kind: &str, lines: impl Iterator<Item = &'a str>) {
+    for line in lines {
+        eprintln!("{kind}: {line}");
+    }
+}

@@ -1,0 +1,150 @@
+//! The async shell around [`crate::Pool`]: sockets, HTTP, disk, clocks, signals.
+//!
+//! One task owns the pool. Everything else, a task for each direction of each connection, one for
+//! each call, one thread for the disk, feeds its one bounded inbox and performs its actions.
+//!
+//! **Invariant:** no rule of mining or of Stratum stands here; no lock, no `select!`.
+
+#![expect(clippy::disallowed_methods, reason = "the shell: this is where the machine is touched")]
+
+use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, watch};
+use tracing::info;
+
+use crate::clock::UnixTime;
+use crate::config::{Config, Limits, OwnSidechain};
+use crate::pool::Counters;
+use crate::pool::action::Halt;
+use crate::settings::{RpcEndpoint, Settings};
+
+pub mod connection;
+pub mod disk;
+pub mod engine;
+pub mod http;
+pub mod listener;
+
+pub use disk::FileDisk;
+pub use engine::{Parts, run};
+pub use listener::{TcpConnector, TcpDoor};
+
+/// Why the server ended other than by being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The door for miners cannot be opened.
+    #[error(
+        "cannot listen for miners on {address}: {cause}; stop what else listens there, or set \
+         STRATUM_HOST and STRATUM_PORT"
+    )]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(#[from] disk::DiskError),
+    /// The pool cannot go on.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+/// Serves miners as `settings` say until the process is told to stop.
+pub async fn serve(settings: Settings) -> Result<(), ServeError> {
+    let door = open_door(&settings).await?;
+    let (counters, _) = watch::channel(Counters::default());
+    serve_until(&settings, door, counters, stop_signal()).await
+}
+
+/// Takes hold of the address that miners connect to, without letting anybody in yet.
+pub async fn open_door(settings: &Settings) -> Result<TcpDoor, ServeError> {
+    let (host, port) = (settings.stratum_host.as_str(), settings.stratum_port);
+    TcpDoor::bind(host, port).await.map_err(|cause| {
+        let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        ServeError::Listen { address: format!("{host}:{port}"), cause }
+    })
+}
+
+/// Serves miners at `door` until `stop` is done; `counters` follow along.
+pub async fn serve_until(
+    settings: &Settings,
+    door: TcpDoor,
+    counters: watch::Sender<Counters>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        network = settings.network.to_core_arg(),
+        miners_at = %shown(door.address()),
+        node = %format_args!("{}:{}", settings.node.host, settings.node.port),
+        payout = settings.payout.description,
+        data_dir = %settings.data_dir.display(),
+        "drivechain-stratum starts"
+    );
+    let disk = FileDisk::open(&settings.data_dir)?;
+    let daemons = settings.sidechain.iter().map(|sidechain| &sidechain.daemon);
+    let endpoints: Vec<RpcEndpoint> =
+        core::iter::once(&settings.node).chain(daemons).cloned().collect();
+    let config = config(settings);
+    let parts = Parts { config, listener: door, connect: TcpConnector, endpoints, disk, counters };
+    match run(parts, wall_clock, stop).await? {
+        Halt::Stopped => {
+            info!("stopped");
+            Ok(())
+        }
+        Halt::Fatal(why) => Err(ServeError::Fatal(why)),
+    }
+}
+
+fn shown(address: std::io::Result<SocketAddr>) -> String {
+    address.map_or_else(|error| error.to_string(), |address| address.to_string())
+}
+
+/// What the core is told of the settings.
+fn config(settings: &Settings) -> Config {
+    let sidechains = settings.sidechain.iter().map(|sidechain| OwnSidechain {
+        slot: sidechain.slot,
+        header: sidechain.header,
+        fallback: sidechain.fallback,
+    });
+    Config {
+        network: settings.network,
+        payout: settings.payout.script.clone(),
+        difficulty: settings.pool_difficulty,
+        refresh: settings.job_refresh_interval,
+        blind: settings.bmm_blind,
+        sidechains: sidechains.collect(),
+        limits: Limits::default(),
+    }
+}
+
+fn wall_clock() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+}
+
+/// Done at the first SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (told, mut stop) = mpsc::channel::<()>(1);
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let told = told.clone();
+        match signal(kind) {
+            Ok(mut signals) => {
+                tokio::spawn(async move {
+                    signals.recv().await;
+                    // A second signal finds the channel full or closed: it was said already.
+                    told.try_send(()).unwrap_or_default();
+                });
+            }
+            Err(error) => tracing::warn!("this signal will not be heard: {error}"),
+        }
+    }
+    drop(told);
+    if stop.recv().await.is_none() {
+        // Nobody can tell us; that is no reason to stop.
+        core::future::pending::<()>().await;
+    }
+}

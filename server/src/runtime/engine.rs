@@ -1,0 +1,319 @@
+//! The one task that owns the pool: takes events from the inbox, performs actions.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::mpsc as blocking;
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant as TokioInstant, timeout, timeout_at};
+
+use super::connection::{self, Hold};
+use super::disk::{Disk, DiskError};
+use super::http;
+use super::listener::{Connect, Listener};
+use crate::clock::{Instant, Now, UnixTime};
+use crate::config::Config;
+use crate::journal::DiskOp;
+use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
+use crate::pool::event::{ConnId, Event};
+use crate::pool::{Counters, Pool};
+use crate::settings::RpcEndpoint;
+
+/// Events that may wait for the pool; then readers wait too.
+const INBOX_EVENTS: usize = 1_024;
+/// Writes that may wait for the disk; then they fail at once, and say so.
+const DISK_WRITES: usize = 1_024;
+/// How long an ended run waits for its miners' last words and for the disk.
+const FAREWELL: Duration = Duration::from_secs(3);
+const _: () = assert!(FAREWELL.as_millis() > connection::LAST_WORDS.as_millis());
+
+/// What the shell is made of.
+#[derive(Debug)]
+pub struct Parts<L, C, D> {
+    /// What the core is told.
+    pub config: Config,
+    /// Where miners come in.
+    pub listener: L,
+    /// How calls leave.
+    pub connect: C,
+    /// The node, then the sidechain daemons in the order of the configuration.
+    pub endpoints: Vec<RpcEndpoint>,
+    /// Where writes go.
+    pub disk: D,
+    /// Told of every change of the totals.
+    pub counters: watch::Sender<Counters>,
+}
+
+/// What reaches the engine.
+#[derive(Debug)]
+pub(super) enum Inbound<Io> {
+    /// For the pool.
+    Event(Event),
+    /// A miner, not yet listened to.
+    Accepted(Io, SocketAddr),
+    /// Nobody can be let in any more.
+    Shut(io::Error),
+}
+
+/// Runs the pool until it halts. `wall` is the wall clock; when `stop` is done, the pool is told.
+///
+/// When this returns, door, connections and disk are let go; when it is dropped, soon after.
+pub async fn run<L: Listener, C: Connect, D: Disk>(
+    parts: Parts<L, C, D>,
+    wall: impl Fn() -> UnixTime,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Halt, DiskError> {
+    let Parts { config, listener, connect, endpoints, mut disk, counters } = parts;
+    let recovered = disk.recover()?;
+    let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
+    let started = TokioInstant::now();
+    let now = || Now {
+        mono: Instant::from_nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)),
+        unix: wall(),
+    };
+    let mut pool = Pool::new(config, &recovered, now());
+    let (queue, disk_ends) = start_disk(disk, inbox_in.clone());
+    let mut engine = Engine {
+        listener: Some(listener),
+        connect,
+        endpoints,
+        disk: queue,
+        disk_ends,
+        connections: BTreeMap::new(),
+        miners: JoinSet::new(),
+        next_connection: 0,
+        calls: BTreeMap::new(),
+        tasks: JoinSet::new(),
+        inbox: inbox_in,
+    };
+    engine.tell_when(stop);
+    let mut clock_was_first = false;
+    let halt = loop {
+        if let Some(halt) = engine.perform_all(&mut pool) {
+            break halt;
+        }
+        let totals = pool.counters();
+        counters.send_if_modified(|known| core::mem::replace(known, totals) != totals);
+        let due =
+            pool.poll_timeout().map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
+        let inbound = next(&mut inbox, due, !clock_was_first).await;
+        clock_was_first = inbound.is_none();
+        let Some(inbound) = inbound else {
+            pool.handle_timeout(now());
+            continue;
+        };
+        match inbound {
+            Inbound::Event(event) => {
+                engine.note(&event);
+                pool.handle(now(), event);
+            }
+            Inbound::Accepted(io, peer) => {
+                let conn = engine.connect_miner(io);
+                pool.handle(now(), Event::Opened { conn, peer });
+            }
+            Inbound::Shut(error) => break Halt::Fatal(shut(&error)),
+        }
+    };
+    drop(inbox);
+    engine.end().await;
+    Ok(halt)
+}
+
+/// What comes next, or `None` when `due` has come. Clock and inbox take turns at going first: with
+/// enough miners the inbox is never empty, and what is due would never be done.
+async fn next<Io>(
+    inbox: &mut mpsc::Receiver<Inbound<Io>>,
+    due: Option<TokioInstant>,
+    clock_first: bool,
+) -> Option<Inbound<Io>> {
+    match due {
+        // The engine holds a sender, so the inbox never ends.
+        None => inbox.recv().await,
+        Some(due) if clock_first && due <= TokioInstant::now() => None,
+        Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or_default(),
+    }
+}
+
+fn shut(error: &io::Error) -> String {
+    format!(
+        "cannot listen for miners on {error}; stop what else listens there, or set STRATUM_HOST \
+         and STRATUM_PORT"
+    )
+}
+
+struct Engine<L: Listener, C> {
+    listener: Option<L>,
+    connect: C,
+    endpoints: Vec<RpcEndpoint>,
+    disk: blocking::SyncSender<(WriteId, DiskOp)>,
+    /// Answered or dropped once the disk is let go.
+    disk_ends: oneshot::Receiver<()>,
+    connections: BTreeMap<ConnId, Hold>,
+    /// A task for each connection, which ends with it.
+    miners: JoinSet<()>,
+    next_connection: u64,
+    calls: BTreeMap<CallId, AbortHandle>,
+    /// Everything else that runs: dropped with the engine, so that nothing outlives it.
+    tasks: JoinSet<()>,
+    inbox: mpsc::Sender<Inbound<L::Io>>,
+}
+
+impl<L: Listener, C: Connect> Engine<L, C> {
+    fn tell_when(&mut self, stop: impl Future<Output = ()> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        self.tasks.spawn(async move {
+            stop.await;
+            inbox.send(Inbound::Event(Event::Stop)).await.unwrap_or_default();
+        });
+    }
+
+    fn perform_all(&mut self, pool: &mut Pool) -> Option<Halt> {
+        while let Some(action) = pool.poll_action() {
+            if let Some(halt) = self.perform(action) {
+                return Some(halt);
+            }
+        }
+        if cfg!(debug_assertions) {
+            pool.audit();
+        }
+        None
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Halt> {
+        match action {
+            Action::Listen => {
+                let listener = self.listener.take();
+                assert!(listener.is_some(), "the door opens once");
+                if let Some(listener) = listener {
+                    self.tasks.spawn(accept(listener, self.inbox.clone()));
+                }
+            }
+            Action::Send { conn, bytes } => {
+                if let Some(hold) = self.connections.get(&conn) {
+                    hold.send(bytes);
+                }
+            }
+            Action::Close { conn, .. } => {
+                if let Some(hold) = self.connections.remove(&conn) {
+                    hold.close();
+                }
+            }
+            Action::Call { call, endpoint, body, patience } => {
+                let place = match endpoint {
+                    Endpoint::Node => 0,
+                    Endpoint::Sidechain(index) => index + 1,
+                };
+                let endpoint = self.endpoints[place].clone();
+                let (connect, inbox) = (self.connect.clone(), self.inbox.clone());
+                let task = self.tasks.spawn(async move {
+                    let result = http::post(connect, endpoint, body, patience).await;
+                    let replied = Inbound::Event(Event::Replied { call, result });
+                    inbox.send(replied).await.unwrap_or_default();
+                });
+                self.calls.insert(call, task);
+            }
+            Action::Cancel { call } => {
+                if let Some(task) = self.calls.remove(&call) {
+                    task.abort();
+                }
+            }
+            Action::Persist { write, op } => self.persist(write, op),
+            Action::Halt(halt) => return Some(halt),
+        }
+        None
+    }
+
+    /// Starts listening to a miner. Its events come after its opening, for they start here.
+    fn connect_miner(&mut self, io: L::Io) -> ConnId {
+        let conn = ConnId(self.next_connection);
+        self.next_connection += 1;
+        let hold = connection::start(io, conn, &self.inbox, &mut self.miners);
+        self.connections.insert(conn, hold);
+        conn
+    }
+
+    fn persist(&mut self, write: WriteId, op: DiskOp) {
+        if self.disk.try_send((write, op)).is_ok() {
+            return;
+        }
+        let error = "the disk is too slow, or its thread is gone".to_owned();
+        let inbox = self.inbox.clone();
+        self.tasks.spawn(async move {
+            let failed = Inbound::Event(Event::PersistFailed { write, error });
+            inbox.send(failed).await.unwrap_or_default();
+        });
+    }
+
+    /// Forgets what an event ends.
+    fn note(&mut self, event: &Event) {
+        match event {
+            Event::Closed { conn } => {
+                self.connections.remove(conn);
+            }
+            Event::Replied { call, .. } => {
+                self.calls.remove(call);
+            }
+            Event::Opened { .. }
+            | Event::Received { .. }
+            | Event::Flushed { .. }
+            | Event::Persisted { .. }
+            | Event::PersistFailed { .. }
+            | Event::Stop => {}
+        }
+        while self.tasks.try_join_next().is_some() {}
+        while self.miners.try_join_next().is_some() {}
+    }
+
+    /// Lets out what was said and written, and everything go.
+    async fn end(mut self) {
+        self.tasks.shutdown().await;
+        for hold in core::mem::take(&mut self.connections).into_values() {
+            hold.close();
+        }
+        drop(self.disk);
+        let last = async {
+            while self.miners.join_next().await.is_some() {}
+            self.disk_ends.await.unwrap_or_default();
+        };
+        // Who needs longer, a miner that does not read or a disk that hangs, is left behind.
+        timeout(FAREWELL, last).await.unwrap_or_default();
+    }
+}
+
+async fn accept<L: Listener>(mut listener: L, inbox: mpsc::Sender<Inbound<L::Io>>) {
+    loop {
+        let (last, inbound) = match listener.accept().await {
+            Ok((io, peer)) => (false, Inbound::Accepted(io, peer)),
+            Err(error) => (true, Inbound::Shut(error)),
+        };
+        if inbox.send(inbound).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// fsync blocks, so the disk has a thread of its own. It ends, and says so, when its queue is
+/// dropped; what was asked for before is written first, whether or not anybody hears of it.
+fn start_disk<D: Disk, Io: Send + 'static>(
+    mut disk: D,
+    inbox: mpsc::Sender<Inbound<Io>>,
+) -> (blocking::SyncSender<(WriteId, DiskOp)>, oneshot::Receiver<()>) {
+    let (queue, waiting) = blocking::sync_channel::<(WriteId, DiskOp)>(DISK_WRITES);
+    let (ends, disk_ends) = oneshot::channel();
+    thread::spawn(move || {
+        for (write, op) in waiting {
+            let event = match disk.perform(&op) {
+                Ok(()) => Event::Persisted { write },
+                Err(error) => Event::PersistFailed { write, error: error.to_string() },
+            };
+            inbox.blocking_send(Inbound::Event(event)).unwrap_or_default();
+        }
+        drop(disk);
+        ends.send(()).unwrap_or_default();
+    });
+    (queue, disk_ends)
+}

@@ -1,0 +1,140 @@
+//! Doors in and out: where miners come from, and how calls leave.
+//!
+//! Two traits, so that the same shell runs over simulated sockets; and their plain TCP forms.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1_024;
+/// Pause after a failed accept: the usual reason is too many open files, and that passes.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where miners come in.
+pub trait Listener: Send + 'static {
+    /// A miner's byte stream.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next miner. The first call is what opens the door. An error is the end of the server:
+    /// nobody can be let in any more.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+}
+
+/// How calls reach a host.
+pub trait Connect: Clone + Send + Sync + 'static {
+    /// A call's byte stream.
+    type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Connects to `port` of `host`, a name or an address.
+    fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Self::Io>> + Send;
+}
+
+/// A TCP address that is ours, open to nobody until the first [`Listener::accept`].
+#[derive(Debug)]
+pub struct TcpDoor {
+    state: DoorState,
+}
+
+#[derive(Debug)]
+enum DoorState {
+    /// Empty only while the socket turns into a listener, or when that failed.
+    Bound(Option<TcpSocket>),
+    Listening(TcpListener),
+}
+
+impl TcpDoor {
+    /// Takes hold of `port` on `host`; 0 is any free port.
+    pub async fn bind(host: &str, port: u16) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
+        for address in tokio::net::lookup_host((host, port)).await? {
+            match Self::bind_address(address) {
+                Ok(socket) => return Ok(Self { state: DoorState::Bound(Some(socket)) }),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn bind_address(address: SocketAddr) -> io::Result<TcpSocket> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A restart must not wait for the last run's connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    }
+
+    /// The address, with the port that was given.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        match &self.state {
+            DoorState::Bound(Some(socket)) => socket.local_addr(),
+            DoorState::Bound(None) => Err(io::ErrorKind::NotConnected.into()),
+            DoorState::Listening(listener) => listener.local_addr(),
+        }
+    }
+
+    fn listen(&mut self) -> io::Result<&TcpListener> {
+        if let DoorState::Bound(socket) = &mut self.state {
+            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
+            let address = socket.local_addr()?;
+            // Two that wait may hold one address; the second to listen is told only here.
+            let listener = socket
+                .listen(BACKLOG)
+                .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+            info!(%address, "miners are let in");
+            self.state = DoorState::Listening(listener);
+        }
+        match &self.state {
+            DoorState::Listening(listener) => Ok(listener),
+            DoorState::Bound(_) => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Listener for TcpDoor {
+    type Io = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let listener = self.listen()?;
+        loop {
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    // A share that waits for more bytes to travel with is a late share.
+                    if let Err(error) = stream.set_nodelay(true) {
+                        warn!(%peer, "no TCP_NODELAY: {error}");
+                    }
+                    return Ok((stream, peer));
+                }
+                Err(error) => {
+                    warn!(
+                        "a miner could not be let in: {error}; if too many files are open, raise \
+                         the limit (ulimit -n)"
+                    );
+                    sleep_until(Instant::now() + ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Plain TCP.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpConnector;
+
+impl Connect for TcpConnector {
+    type Io = TcpStream;
+
+    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect((host, port)).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+#[cfg(test)]
+mod tests;

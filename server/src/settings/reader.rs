@@ -1,0 +1,243 @@
+//! From layers to [`Settings`]: each setting read once, then those that belong together.
+//!
+//! **Invariant:** everything is read before anything is given up, so that the operator hears of
+//! every problem at once.
+
+use std::path::PathBuf;
+
+use bitcoin::Network;
+
+use super::MASK;
+use super::payout::Payout;
+use super::source::{Findings, Layer, Source};
+use super::table::{self, Setting};
+use super::value;
+use super::{Credentials, Effective, RpcEndpoint, Secret, Settings, Sidechain};
+use crate::bmm::Slot;
+use crate::bmm::auction::Mode;
+
+/// First port of the sidechain daemons: slot `n` listens on this plus `n`, by convention.
+const SIDECHAIN_PORT_BASE: u16 = 6_000;
+/// Characters of a value that a message repeats.
+const SHOWN_LENGTH_MAX: usize = 100;
+
+/// All of them, or `None` and at least one problem.
+pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
+    let network = reader.read(&table::NETWORK, value::network);
+    let node = node(reader, network);
+    let sidechain = sidechain(reader);
+    let bmm_blind = reader.read(&table::BMM_BLIND, value::boolean);
+    let payout = payout(reader, network);
+    let stratum_host = reader.read(&table::STRATUM_HOST, value::host);
+    let stratum_port = reader.read(&table::STRATUM_PORT, value::local_port);
+    let pool_difficulty = reader.read(&table::POOL_DIFFICULTY, value::difficulty);
+    let interval = reader.read(&table::JOB_REFRESH_INTERVAL, value::refresh_interval);
+    let data_dir = reader.path(&table::DATA_DIR);
+    let log_format = reader.read(&table::LOG_FORMAT, value::log_format);
+    let log_level = reader.read(&table::LOG_LEVEL, value::log_level);
+    Some(Settings {
+        network: network?,
+        node: node?,
+        sidechain: sidechain?,
+        bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },
+        payout: payout?,
+        stratum_host: stratum_host?,
+        stratum_port: stratum_port?,
+        pool_difficulty: pool_difficulty?,
+        job_refresh_interval: interval?,
+        data_dir: data_dir?,
+        log_format: log_format?,
+        log_level: log_level?,
+    })
+}
+
+fn node(reader: &mut Reader, network: Option<Network>) -> Option<RpcEndpoint> {
+    let host = reader.read(&table::RPC_HOST, value::host);
+    let default_port = value::default_rpc_port(network.unwrap_or(Network::Regtest));
+    let port = reader.read_or(&table::RPC_PORT, &default_port.to_string(), value::remote_port);
+    let user = reader.user(&table::RPC_USER);
+    let password = reader.read(&table::RPC_PASSWORD, value::text);
+    let cookie = reader.path(&table::RPC_COOKIE_FILE)?;
+    let (user, password) = (user?, password?);
+    let credentials = if cookie.as_os_str().is_empty() {
+        if user.is_empty() && password.is_empty() {
+            reader.warn(
+                "RPC_USER, RPC_PASSWORD and RPC_COOKIE_FILE are all empty: a bitcoind refuses \
+                 calls without them; set RPC_COOKIE_FILE to the .cookie in its data directory",
+            );
+        }
+        basic(user, password)
+    } else if user.is_empty() {
+        if !password.is_empty() {
+            reader.warn("RPC_PASSWORD has no effect: RPC_USER is empty and RPC_COOKIE_FILE is set");
+        }
+        Credentials::CookieFile(cookie)
+    } else {
+        reader.warn("RPC_COOKIE_FILE has no effect: RPC_USER is set and goes first");
+        basic(user, password)
+    };
+    Some(RpcEndpoint { host: host?, port: port?, credentials })
+}
+
+fn basic(user: String, password: String) -> Credentials {
+    if user.is_empty() && password.is_empty() {
+        return Credentials::None;
+    }
+    Credentials::Basic { user, password: Secret(password) }
+}
+
+/// `Some(None)` when it is switched off; its values must be right all the same, so that
+/// switching it on brings no surprise.
+#[expect(clippy::option_option, reason = "the outer says whether it could be read")]
+fn sidechain(reader: &mut Reader) -> Option<Option<Sidechain>> {
+    let enabled = reader.read(&table::ENABLE_SIDECHAIN, value::boolean);
+    let slot = reader.read(&table::SIDECHAIN_NUMBER, value::slot);
+    let host = reader.read(&table::SC_RPC_HOST, value::host);
+    let default_port = SIDECHAIN_PORT_BASE + slot.map_or(0, |slot: Slot| u16::from(slot.0));
+    let port = reader.read_or(&table::SC_RPC_PORT, &default_port.to_string(), value::remote_port);
+    let user = reader.user(&table::SC_RPC_USER);
+    let password = reader.read(&table::SC_RPC_PASSWORD, value::text);
+    let header = reader.read(&table::BMM_HEADER_HEX, value::bmm_header);
+    let fallback = reader.read(&table::BMM_FALLBACK, value::bmm_fallback);
+    if header.is_some_and(|header| !header.is_m7()) {
+        reader.warn(
+            "BMM_HEADER_HEX is not d1617368 (BIP301 M7): enforcers will not see the commitments \
+             and the sidechain will not advance; leave it empty unless your sidechain differs",
+        );
+    }
+    let daemon = RpcEndpoint { host: host?, port: port?, credentials: basic(user?, password?) };
+    let sidechain = Sidechain { slot: slot?, daemon, header: header?, fallback: fallback? };
+    Some(enabled?.then_some(sidechain))
+}
+
+fn payout(reader: &mut Reader, network: Option<Network>) -> Option<Payout> {
+    let key_hash = reader.read(&table::MINER_PKH_HEX, value::public_key_hash);
+    let address = reader.read(&table::PAYOUT_ADDRESS, |value| match network {
+        Some(network) if !value.is_empty() => Payout::to_address(value, network).map(Some),
+        _ => Ok(None),
+    });
+    let (network, key_hash, address) = (network?, key_hash?, address?);
+    let key_payout = key_hash.map(|hash| Payout::to_key_hash(hash, network));
+    match (key_payout, address) {
+        (Some(by_key), Some(by_address)) if by_key.script != by_address.script => {
+            let problem = format!(
+                "MINER_PKH_HEX ({}) and PAYOUT_ADDRESS ({}) are both set and pay to different \
+                 scripts, so it is open who is paid; remove one of them",
+                reader.source(&table::MINER_PKH_HEX),
+                reader.source(&table::PAYOUT_ADDRESS)
+            );
+            reader.findings.problems.push(problem);
+            None
+        }
+        (_, Some(payout)) | (Some(payout), None) => Some(payout),
+        (None, None) if network == Network::Bitcoin => {
+            reader.findings.problems.push(
+                "MINER_PKH_HEX and PAYOUT_ADDRESS are both empty and NETWORK is main: every block \
+                 would pay to OP_TRUE, which anyone can take; set PAYOUT_ADDRESS to an address of \
+                 yours"
+                    .to_owned(),
+            );
+            None
+        }
+        (None, None) => {
+            reader.warn(
+                "MINER_PKH_HEX and PAYOUT_ADDRESS are both empty: blocks pay to OP_TRUE, which \
+                 anyone can spend; set one of them to be paid",
+            );
+            Some(Payout::to_anyone())
+        }
+    }
+}
+
+/// Takes each setting from the strongest layer that has it.
+pub(super) struct Reader {
+    layers: Vec<Layer>,
+    /// What `~/` means in a path.
+    home: Option<PathBuf>,
+    pub(super) findings: Findings,
+    /// What was read so far.
+    pub(super) effective: Vec<Effective>,
+}
+
+impl Reader {
+    pub(super) fn new(layers: Vec<Layer>, home: Option<PathBuf>) -> Self {
+        Self { layers, home, findings: Findings::default(), effective: Vec::new() }
+    }
+
+    /// The value of `setting`, or `None` and a problem.
+    fn read<T>(
+        &mut self,
+        setting: &Setting,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.read_or(setting, setting.default, parse)
+    }
+
+    /// As [`Reader::read`], with a default that depends on other settings.
+    fn read_or<T>(
+        &mut self,
+        setting: &Setting,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let set = self.layers.iter().find_map(|layer| Some((layer.get(setting)?, &layer.source)));
+        let (value, source) = set.unwrap_or((default, &Source::Default));
+        // A blank may belong to a password, to nothing else.
+        let value = if setting.secret { value } else { value.trim() };
+        let shown = if setting.secret && !value.is_empty() { MASK } else { value };
+        let parsed = parse(value).map_err(|problem| {
+            format!("{}={} ({source}): {problem}", setting.name(), short(shown))
+        });
+        let (shown, source) = (shown.to_owned(), source.clone());
+        self.effective.push(Effective { setting: *setting, shown, source });
+        parsed.map_err(|problem| self.findings.problems.push(problem)).ok()
+    }
+
+    fn path(&mut self, setting: &Setting) -> Option<PathBuf> {
+        let home = self.home.clone();
+        self.read(setting, |value| Ok(value::path(value, home.as_deref())))
+    }
+
+    /// A user name of HTTP basic authentication. What comes after a colon in it is most likely a
+    /// password, so the value is not repeated.
+    fn user(&mut self, setting: &Setting) -> Option<String> {
+        let user = self.read(setting, value::text)?;
+        if !user.contains(':') {
+            return Some(user);
+        }
+        let problem = format!(
+            "{} ({}): has a colon, which ends a user name in HTTP, so another user would be asked \
+             for; write what follows it into {}",
+            setting.name(),
+            self.source(setting),
+            setting.name().replace("USER", "PASSWORD")
+        );
+        self.findings.problems.push(problem);
+        None
+    }
+
+    fn source(&self, setting: &Setting) -> &Source {
+        let read = self.effective.iter().find(|effective| effective.setting.flag == setting.flag);
+        read.map_or(&Source::Default, |effective| &effective.source)
+    }
+
+    fn warn(&mut self, warning: &str) {
+        self.findings.warnings.push(warning.to_owned());
+    }
+}
+
+/// `value` as a message repeats it: on one line, and not endless.
+fn short(value: &str) -> String {
+    let mut shown = String::new();
+    for character in value.chars().take(SHOWN_LENGTH_MAX) {
+        if character.is_control() {
+            shown.extend(character.escape_debug());
+        } else {
+            shown.push(character);
+        }
+    }
+    if value.chars().count() > SHOWN_LENGTH_MAX {
+        shown.push_str("...");
+    }
+    shown
+}

@@ -1,0 +1,223 @@
+//! What each value may be: text in, type out, or one sentence that says what to do instead.
+//!
+//! A sentence is written to follow `NAME=value (source): `. It says what is wrong with the value
+//! and what that means, then, after a semicolon, what to do.
+//!
+//! **Invariant:** knows no source and no other setting.
+
+use core::time::Duration;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+
+use bitcoin::Network;
+use bitcoin::hex::FromHex;
+use tracing_subscriber::EnvFilter;
+
+use super::LogFormat;
+use crate::bmm::Slot;
+use crate::bmm::message::BmmHeader;
+use crate::config::Fallback;
+use crate::mining::difficulty::Difficulty;
+
+const REFRESH_SECONDS_MAX: u64 = 3_600;
+/// Longest host name (RFC 1035, section 2.3.4).
+const HOST_LENGTH_MAX: usize = 253;
+const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+type Parsed<T> = Result<T, String>;
+
+/// A network with the names people give it, the first being ours, and bitcoind's RPC port.
+type NetworkRow = (Network, &'static [&'static str], u16);
+
+pub(super) const NETWORKS: [NetworkRow; 5] = [
+    (Network::Bitcoin, &["main", "mainnet", "bitcoin"], 8332),
+    (Network::Testnet, &["testnet3", "testnet", "test"], 18332),
+    (Network::Testnet4, &["testnet4"], 48332),
+    (Network::Signet, &["signet"], 38332),
+    (Network::Regtest, &["regtest"], 18443),
+];
+
+/// Our name of `network`, as bitcoind says it in `getblockchaininfo` but for testnet3 (`test`).
+pub(super) fn network_name(network: Network) -> &'static str {
+    network_row(network).1[0]
+}
+
+pub(super) fn default_rpc_port(network: Network) -> u16 {
+    network_row(network).2
+}
+
+fn network_row(network: Network) -> &'static NetworkRow {
+    let row = NETWORKS.iter().find(|(known, ..)| *known == network);
+    row.unwrap_or_else(|| unreachable!("every network has a row"))
+}
+
+pub(super) fn network(value: &str) -> Parsed<Network> {
+    let lower = value.to_ascii_lowercase();
+    let row = NETWORKS.iter().find(|(_, names, _)| names.contains(&lower.as_str()));
+    row.map(|(network, ..)| *network).ok_or_else(|| {
+        "is not a network, so neither blocks nor addresses could be checked; write main, \
+         testnet3, testnet4, signet or regtest"
+            .to_owned()
+    })
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "one shape for every kind of value")]
+pub(super) fn text(value: &str) -> Parsed<String> {
+    Ok(value.to_owned())
+}
+
+pub(super) fn host(value: &str) -> Parsed<String> {
+    let inner = value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let address = inner.unwrap_or(value);
+    let numeric = address.split_once('%').map_or(address, |(before, _zone)| before);
+    if numeric.parse::<Ipv6Addr>().is_ok() {
+        return Ok(address.to_owned());
+    }
+    if value.contains('/') {
+        return Err("is a URL, and only its host belongs here; write the host name or address \
+                    alone, and its port into the port's own setting"
+            .to_owned());
+    }
+    if let Some((host, port)) = value.rsplit_once(':')
+        && port.parse::<u16>().is_ok()
+    {
+        let host = host.escape_debug();
+        return Err(format!(
+            "has a port, which has a setting of its own; write {host} here and {port} there"
+        ));
+    }
+    let of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if value.len() > HOST_LENGTH_MAX || !value.bytes().all(of_a_name) {
+        return Err("is neither a host name nor an IP address, so nothing can be reached by it; \
+                    write one such as localhost, 192.0.2.7 or ::1"
+            .to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// A port to connect to.
+pub(super) fn remote_port(value: &str) -> Parsed<u16> {
+    value.parse().ok().filter(|port| *port > 0).ok_or_else(|| {
+        "is not a port, so there is nothing to connect to; write a whole number from 1 to 65535"
+            .to_owned()
+    })
+}
+
+/// A port to listen on; 0 takes a free one.
+pub(super) fn local_port(value: &str) -> Parsed<u16> {
+    value.parse().map_err(|_| {
+        "is not a port, so no miner could connect; write a whole number from 1 to 65535, or 0 \
+         for any free one"
+            .to_owned()
+    })
+}
+
+pub(super) fn boolean(value: &str) -> Parsed<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is neither yes nor no; write true or false".to_owned()),
+    }
+}
+
+pub(super) fn slot(value: &str) -> Parsed<Slot> {
+    value.parse().map(Slot).map_err(|_| {
+        "is not a sidechain slot, so blocks would commit to no sidechain; write the slot's number \
+         from 0 to 255"
+            .to_owned()
+    })
+}
+
+pub(super) fn bmm_header(value: &str) -> Parsed<BmmHeader> {
+    hex(value).map(BmmHeader).map_err(|cause| {
+        format!(
+            "is not the mark of a BMM commitment ({cause}), so no sidechain would find it; write \
+             d1617368"
+        )
+    })
+}
+
+pub(super) fn public_key_hash(value: &str) -> Parsed<Option<[u8; 20]>> {
+    if value.is_empty() {
+        return Ok(None);
+    }
+    hex(value).map(Some).map_err(|cause| {
+        format!(
+            "is not a public key hash ({cause}), so blocks would pay nobody; write the key's \
+             HASH160 as 40 hex digits, or put an address into PAYOUT_ADDRESS"
+        )
+    })
+}
+
+/// `N` bytes in hex, or what keeps `value` from being that.
+fn hex<const N: usize>(value: &str) -> Parsed<[u8; N]>
+where
+    [u8; N]: FromHex,
+{
+    if let Some(odd) = value.chars().find(|character| !character.is_ascii_hexdigit()) {
+        return Err(format!("'{}' is not a hex digit", odd.escape_debug()));
+    }
+    let (length, expected) = (value.len(), 2 * N);
+    <[u8; N]>::from_hex(value).map_err(|_| format!("{length} hex digits instead of {expected}"))
+}
+
+pub(super) fn bmm_fallback(value: &str) -> Parsed<Fallback> {
+    match value.to_ascii_lowercase().as_str() {
+        "zero" => Ok(Fallback::Zero),
+        "skip" => Ok(Fallback::Skip),
+        _ => Err("is no fallback, so it is open what a block commits to while the sidechain \
+                  daemon is away; write zero or skip"
+            .to_owned()),
+    }
+}
+
+pub(super) fn difficulty(value: &str) -> Parsed<Difficulty> {
+    value.parse().map_err(|error| {
+        format!(
+            "{error}, so no share could be judged by it; write a positive decimal such as 1000, 1 \
+             or 0.001"
+        )
+    })
+}
+
+pub(super) fn refresh_interval(value: &str) -> Parsed<Duration> {
+    let seconds = value.parse().ok().filter(|seconds| (1..=REFRESH_SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        "is not an interval, so new transactions would come at no known time; write whole seconds \
+         from 1 to 3600"
+            .to_owned()
+    })
+}
+
+/// A path, with a leading `~/` meaning `home`: only a shell would expand it, and a file of
+/// settings has none.
+pub(super) fn path(value: &str, home: Option<&Path>) -> PathBuf {
+    match (value.strip_prefix("~/"), home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => PathBuf::from(value),
+    }
+}
+
+pub(super) fn log_format(value: &str) -> Parsed<LogFormat> {
+    match value.to_ascii_lowercase().as_str() {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("is no form of a log; write text or json".to_owned()),
+    }
+}
+
+pub(super) fn log_level(value: &str) -> Parsed<String> {
+    // EnvFilter takes a word it does not know for the name of a module, and then logs nothing.
+    let unknown = value.split(',').map(str::trim).find(|directive| {
+        let word = directive.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        word && !LOG_LEVELS.contains(&directive.to_ascii_lowercase().as_str())
+    });
+    if unknown.is_some() || EnvFilter::try_new(value).is_err() {
+        return Err(
+            "is no log level, so nothing might be logged; write error, warn, info, debug, \
+                    trace or off, or directives such as warn,server=debug"
+                .to_owned(),
+        );
+    }
+    Ok(value.to_owned())
+}

@@ -1,0 +1,338 @@
+//! What an operator sees when something is wrong: the real binary, its exit code, its lines.
+//!
+//! Every trouble has one line that says what happened and what to do. What cannot pass by itself
+//! ends the process; what can is waited for. Not here: every single setting, see `settings.rs`.
+
+#![cfg(feature = "runtime")]
+#![expect(clippy::disallowed_methods, reason = "a test of the whole process touches the machine")]
+#![expect(clippy::expect_used, clippy::panic, reason = "what fails here fails its test")]
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+use std::{fs, thread};
+
+#[path = "support/folder.rs"]
+#[expect(dead_code, reason = "shell.rs uses the rest")]
+mod folder;
+#[path = "support/miner.rs"]
+#[expect(dead_code, reason = "shell.rs uses the rest")]
+mod miner;
+#[path = "support/node.rs"]
+#[expect(dead_code, reason = "shell.rs uses the rest")]
+mod node;
+
+use folder::Folder;
+use miner::Miner;
+use node::{Answer, H_STAR, Node, PATIENCE, Reserved, refusal};
+
+/// A running `drivechain-stratum`.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Process {
+    /// Starts it with a node at `port`, in `folder`, and `more` settings.
+    fn start(port: u16, folder: &Folder, more: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_drivechain-stratum"));
+        command.env_clear().current_dir(folder.path());
+        command.envs([
+            ("NETWORK", "regtest"),
+            ("RPC_PORT", &port.to_string()),
+            ("RPC_USER", "user"),
+            ("RPC_PASSWORD", "hunter2"),
+            ("MINER_PKH_HEX", "89abcdefabbaabbaabbaabbaabbaabbaabbaabba"),
+            ("STRATUM_HOST", "127.0.0.1"),
+            ("STRATUM_PORT", "0"),
+            ("DATA_DIR", "data"),
+        ]);
+        command.envs(more.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("cargo built it");
+        let from = BufReader::new(child.stderr.take().expect("it is piped"));
+        let (line, lines) = channel();
+        thread::spawn(move || {
+            for said in from.lines() {
+                // The test may have heard enough.
+                line.send(said.expect("its log is UTF-8")).unwrap_or_default();
+            }
+        });
+        Self { child, lines, said: Vec::new() }
+    }
+
+    /// Waits for a line with `text` in it, the next one from here.
+    fn says(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(text) {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("it never said {text:?} ({error}):\n{:#?}", self.said),
+            }
+        }
+    }
+
+    /// Where it lets miners in.
+    fn address(&mut self) -> SocketAddr {
+        let line = self.says("starts");
+        let (_, from) = line.split_once("miners_at=").expect("its address");
+        let address = from.split(' ').next().expect("a word");
+        address.parse().expect("an address")
+    }
+
+    fn lines_with(&self, text: &str) -> usize {
+        self.said.iter().filter(|line| line.contains(text)).count()
+    }
+
+    /// Waits until it ends by itself; the answer is its exit code.
+    fn ends(&mut self) -> Option<i32> {
+        let until = Instant::now() + PATIENCE;
+        // Its log ends with it.
+        while let Ok(line) = self.lines.recv_timeout(until - Instant::now()) {
+            self.said.push(line);
+        }
+        assert!(Instant::now() < until, "it goes on:\n{:#?}", self.said);
+        let code = self.child.wait().expect("it is our child").code();
+        assert_eq!(self.lines_with("panic"), 0, "{:#?}", self.said);
+        code
+    }
+
+    /// Ends by itself with `code` and one line of error, which has all of `words`.
+    fn refuses(mut self, code: i32, words: &[&str]) {
+        assert_eq!(self.ends(), Some(code), "{:#?}", self.said);
+        let is_error = |line: &&String| line.contains("ERROR") || line.starts_with("error: ");
+        let errors: Vec<_> = self.said.iter().filter(is_error).collect();
+        assert_eq!(errors.len(), 1, "{:#?}", self.said);
+        for word in words {
+            assert!(errors[0].contains(word), "{word:?} is not in {:?}", errors[0]);
+        }
+        assert_eq!(self.lines_with("hunter2"), 0, "a password in the log");
+    }
+
+    /// Tells it to stop, as a service manager does, and expects that it does.
+    fn stops(mut self) -> Vec<String> {
+        let began = Instant::now();
+        let told = Command::new("sh")
+            .args(["-c", &format!("kill -TERM {}", self.child.id())])
+            .status()
+            .expect("there is a shell");
+        assert!(told.success());
+        assert_eq!(self.ends(), Some(0), "{:#?}", self.said);
+        assert!(began.elapsed().as_secs() < 5, "within seconds");
+        core::mem::take(&mut self.said)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail when it ended, which is as good.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(|_| ()).unwrap_or_default();
+    }
+}
+
+fn unauthorized() -> Answer {
+    Answer::Http(401, String::new())
+}
+
+#[test]
+fn a_wrong_password_ends_it() {
+    let (node, folder) = (Node::start(), Folder::of("password"));
+    node.always("getblockchaininfo", unauthorized());
+    let process = Process::start(node.port(), &folder, &[]);
+    process.refuses(1, &["does not let us in", "RPC_USER", "RPC_PASSWORD"]);
+}
+
+#[test]
+fn another_network_ends_it() {
+    let (node, folder) = (Node::start(), Folder::of("network"));
+    let main = r#"{"result":{"chain":"main","blocks":900000},"error":null,"id":1}"#;
+    node.always("getblockchaininfo", Answer::Http(200, main.to_owned()));
+    let process = Process::start(node.port(), &folder, &[]);
+    process.refuses(1, &["\"main\"", "NETWORK=main", "RPC_PORT"]);
+}
+
+#[test]
+fn a_node_that_is_not_there_is_waited_for() {
+    let (address, folder) = (Reserved::new(), Folder::of("absent"));
+    let mut process = Process::start(address.port(), &folder, &[]);
+    let server = process.address();
+    let line = process.says("cannot connect");
+    assert!(line.contains("WARN") && line.contains("RPC_HOST and RPC_PORT"), "{line}");
+    assert!(line.contains(&address.port().to_string()), "{line}");
+    let node = Node::at(address);
+    process.says("miners are let in");
+    let mut miner = Miner::connect(server);
+    let id = miner.submit_block();
+    miner.accepted(id);
+    node.called("submitblock");
+    process.says("accepted");
+    let said = process.stops();
+    let about = |text| said.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((about("node trouble"), about("node works again")), (1, 1), "{said:#?}");
+    assert_eq!(about(" ERROR "), 0, "{said:#?}");
+}
+
+#[test]
+fn a_node_that_starts_or_syncs_is_waited_for() {
+    let (node, folder) = (Node::start(), Folder::of("sync"));
+    let loading = || refusal(-28, "Loading block index...");
+    node.next("getblockchaininfo", [loading(), loading(), loading()]);
+    let syncing = || refusal(-10, "Bitcoin Core is in initial sync and waiting for blocks...");
+    node.next("getblocktemplate", [syncing(), syncing(), syncing()]);
+    let mut process = Process::start(node.port(), &folder, &[]);
+    let line = process.says("-28");
+    assert!(line.contains("WARN") && line.contains("it is starting up"), "{line}");
+    let line = process.says("-10");
+    assert!(line.contains("WARN") && line.contains("mining starts after it"), "{line}");
+    process.says("new job");
+    let said = process.stops();
+    let about = |text| said.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((about("node trouble"), about("node works again")), (2, 2), "{said:#?}");
+}
+
+#[test]
+fn a_node_that_talks_nonsense_is_waited_for() {
+    let nonsense = [
+        ("html", Answer::Http(200, "<html>hello</html>".to_owned()), "no JSON-RPC reply"),
+        ("half", Answer::Http(200, "{\"result\":{\"chain\":\"reg".to_owned()), "no JSON-RPC reply"),
+        ("error", Answer::Http(500, "Internal Server Error".to_owned()), "HTTP 500"),
+        ("early", Answer::Raw("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n{"), "broke"),
+        ("nothing", Answer::Raw(""), "broke"),
+        ("ssh", Answer::Raw("SSH-2.0-OpenSSH_9.2\r\n"), "broke"),
+    ];
+    for (name, answer, problem) in nonsense {
+        let (node, folder) = (Node::start(), Folder::of(name));
+        node.next("getblockchaininfo", [answer]);
+        let mut process = Process::start(node.port(), &folder, &[]);
+        let line = process.says("node trouble");
+        assert!(line.contains(problem), "{name}: {line}");
+        process.says("new job");
+        let said = process.stops();
+        assert!(said.iter().any(|line| line.contains("node works again")), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_sidechain_daemon_that_is_not_there_is_said_once_and_mined_without() {
+    let (node, daemon, folder) = (Node::start(), Reserved::new(), Folder::of("daemon"));
+    let port = daemon.port().to_string();
+    let more = [
+        ("ENABLE_SIDECHAIN", "true"),
+        ("SIDECHAIN_NUMBER", "9"),
+        ("SC_RPC_PORT", &port),
+        ("JOB_REFRESH_INTERVAL", "1"),
+    ];
+    let mut process = Process::start(node.port(), &folder, &more);
+    let line = process.says("gave no h*");
+    assert!(line.contains("WARN") && line.contains("SC_RPC_PORT"), "{line}");
+    process.says("new job");
+    process.says("new job");
+    let daemon = Node::at(daemon);
+    process.says("sidechain daemon works again");
+    daemon.called("getbestblockhash");
+    process.says(H_STAR);
+    let said = process.stops();
+    let about = said.iter().filter(|line| line.contains("gave no h*")).count();
+    assert_eq!(about, 1, "{said:#?}");
+}
+
+#[test]
+fn a_port_in_use_ends_it() {
+    let (node, folder) = (Node::start(), Folder::of("port"));
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = other.local_addr().expect("it is bound").port().to_string();
+    let process = Process::start(node.port(), &folder, &[("STRATUM_PORT", &port)]);
+    process.refuses(1, &["cannot listen", &format!("127.0.0.1:{port}"), "STRATUM_PORT"]);
+}
+
+/// Two servers that wait for the node may both hold the port; one of them gets it.
+#[test]
+fn a_port_that_another_waiting_server_takes_ends_it_too() {
+    let (one, two) = (Folder::of("first"), Folder::of("second"));
+    let (address, wanted) = (Reserved::new(), Reserved::new());
+    let stratum = wanted.port().to_string();
+    let settings = [("STRATUM_PORT", stratum.as_str())];
+    let mut first = Process::start(address.port(), &one, &settings);
+    first.says("cannot connect");
+    let mut second = Process::start(address.port(), &two, &settings);
+    second.says("cannot connect");
+    let _node = Node::at(address);
+    first.says("new job");
+    second.says("new job");
+    // Which of the two is the kernel's choice.
+    let (told, code) = channel();
+    for mut process in [first, second] {
+        let told = told.clone();
+        thread::spawn(move || {
+            let code = process.ends();
+            told.send((code, core::mem::take(&mut process.said))).unwrap_or_default();
+        });
+    }
+    let (code, said) = code.recv_timeout(PATIENCE).expect("one of them ends");
+    assert_eq!(code, Some(1), "{said:#?}");
+    let last = said.last().expect("it says why");
+    assert!(last.contains("STRATUM_PORT") && last.contains(&stratum), "{last}");
+}
+
+#[test]
+fn settings_that_make_no_sense_end_it_with_2() {
+    let folder = Folder::of("settings");
+    let start = |more: &[(&str, &str)]| Process::start(1, &folder, more);
+    start(&[("MINER_PKH_HEX", "12345")]).refuses(2, &["MINER_PKH_HEX=12345", "40 hex digits"]);
+    let sidechain = [("ENABLE_SIDECHAIN", "true"), ("SIDECHAIN_NUMBER", "256")];
+    start(&sidechain).refuses(2, &["SIDECHAIN_NUMBER=256", "255"]);
+    let mainnet = [("NETWORK", "main"), ("MINER_PKH_HEX", "")];
+    start(&mainnet).refuses(2, &["MINER_PKH_HEX", "PAYOUT_ADDRESS", "main"]);
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_ends_it() {
+    let folder = Folder::of("disk");
+    let file = folder.path().join("file");
+    fs::write(&file, "in the way").expect("the folder is ours");
+    let below = file.join("data");
+    let process = Process::start(1, &folder, &[("DATA_DIR", below.to_str().expect("ASCII"))]);
+    process.refuses(1, &["data directory cannot be used", "set DATA_DIR"]);
+
+    let damaged = folder.path().join("data/generation");
+    fs::create_dir(folder.path().join("data")).expect("the folder is ours");
+    fs::write(&damaged, "\0\0\0").expect("the folder is ours");
+    let process = Process::start(1, &folder, &[]);
+    process.refuses(1, &["data/generation does not hold a number", "higher than any"]);
+}
+
+#[test]
+fn one_data_directory_is_for_one_server() {
+    let (address, folder) = (Reserved::new(), Folder::of("two"));
+    let mut first = Process::start(address.port(), &folder, &[]);
+    first.says("cannot connect");
+    let second = Process::start(address.port(), &folder, &[]);
+    second.refuses(1, &["in use by another server", "DATA_DIR"]);
+    first.stops();
+}
+
+#[test]
+fn a_json_log_is_one_object_a_line() {
+    let (node, folder) = (Node::start(), Folder::of("json"));
+    node.next("getblockchaininfo", [refusal(-28, "two\nlines \"quoted\"")]);
+    let mut process = Process::start(node.port(), &folder, &[("LOG_FORMAT", "json")]);
+    process.says("new job");
+    let said = process.stops();
+    for line in &said {
+        let object: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let has = |key| object.get(key).is_some_and(serde_json::Value::is_string);
+        assert!(has("timestamp") && has("level") && has("message"), "{line}");
+    }
+    let messages = said.join("\n");
+    for message in ["drivechain-stratum starts", "node trouble", "new tip", "new job", "stopped"] {
+        assert!(messages.contains(message), "{message:?} is missing: {said:#?}");
+    }
+}
