@@ -1,0 +1,14 @@
+//! Proves the server: a simulated world, and a real bitcoind in a container.
+//!
+//! * [`sim`]: a regtest node and sidechains as pure state machines, with checks of their own.
+//! * [`http`]: that world behind real loopback ports, for `harness up` and for tests.
+//! * [`containers`]: real nodes in containers, for what only a real node can judge.
+//! * [`rpc`]: the client that talks to either.
+//! * [`stack`]: the real server and its data directory, started as a user starts them.
+//!
+//! Not in here: anything the server is made of. What judges it shares no code with it, but for the
+//! referee of BIP-0300 and BIP-0301, which is proved on the verdicts of a real enforcer.
+
+pub mod http;
+pub mod rpc;
+pub mod sim;
