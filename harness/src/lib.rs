@@ -9,6 +9,7 @@
 //! Not in here: anything the server is made of. What judges it shares no code with it, but for the
 //! referee of BIP-0300 and BIP-0301, which is proved on the verdicts of a real enforcer.
 
+pub mod containers;
 pub mod http;
 pub mod rpc;
 pub mod sim;
