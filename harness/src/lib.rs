@@ -13,3 +13,4 @@ pub mod containers;
 pub mod http;
 pub mod rpc;
 pub mod sim;
+pub mod stack;

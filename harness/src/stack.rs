@@ -1,0 +1,114 @@
+//! The real server, started in this process the way a user starts it: by its settings.
+//!
+//! It has a data directory of its own that goes away with it, and a port that the system chose.
+//! Why in this process: a test sees its totals, and a panic of the server is one of the test.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::SocketAddr;
+
+use server::pool::Counters;
+use server::runtime::{ServeError, open_door, serve_until};
+use server::settings::{self, SettingsError};
+use simminer::runtime::Options;
+use tempfile::TempDir;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Why a server could not be started, or how it ended.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The settings made no sense.
+    #[error("the server's settings are refused: {0}")]
+    Settings(String),
+    /// There is no place for its files.
+    #[error("no data directory for the server: {0}; is the temporary folder writable?")]
+    DataDir(std::io::Error),
+    /// It could not start, or could not go on.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Its address cannot be told.
+    #[error("the server's own address is unknown: {0}")]
+    Address(std::io::Error),
+    /// It panicked.
+    #[error("the server panicked: {0}")]
+    Panicked(tokio::task::JoinError),
+}
+
+/// A server that runs until it is stopped or dropped.
+#[derive(Debug)]
+pub struct RunningServer {
+    address: SocketAddr,
+    counters: watch::Receiver<Counters>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+    data_dir: TempDir,
+}
+
+impl RunningServer {
+    /// Starts a server with `environment`, names and values as in a `.env` file. `DATA_DIR` is
+    /// added; miners find it on loopback at [`Self::address`] unless the environment says where.
+    pub async fn start(environment: &[(&str, String)]) -> Result<Self, StackError> {
+        let data_dir = TempDir::new().map_err(StackError::DataDir)?;
+        let mut known: BTreeMap<String, OsString> = BTreeMap::new();
+        known.insert("STRATUM_HOST".to_owned(), "127.0.0.1".into());
+        known.insert("STRATUM_PORT".to_owned(), "0".into());
+        known.insert("DATA_DIR".to_owned(), data_dir.path().into());
+        known.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())));
+        let no_files = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let loaded = settings::load(["drivechain-stratum".into()].into_iter(), &known, &no_files)
+            .map_err(|error| StackError::Settings(explain(&error)))?;
+        let door = open_door(&loaded.settings).await?;
+        let address = door.address().map_err(StackError::Address)?;
+        let (totals, counters) = watch::channel(Counters::default());
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn(async move {
+            let asked = async {
+                // A dropped sender asks for a stop as well.
+                stopped.await.unwrap_or_default();
+            };
+            serve_until(&loaded.settings, door, totals, asked).await
+        });
+        Ok(Self { address, counters, stop, task, data_dir })
+    }
+
+    /// Where miners connect to.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server's totals, now and as they change.
+    pub fn counters(&self) -> watch::Receiver<Counters> {
+        self.counters.clone()
+    }
+
+    /// Where its journal and found blocks are.
+    pub fn data_dir(&self) -> &std::path::Path {
+        self.data_dir.path()
+    }
+
+    /// Whether it ended by itself.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Asks it to stop and waits until it did.
+    pub async fn stop(self) -> Result<(), StackError> {
+        // A server that ended already needs no asking.
+        self.stop.send(()).unwrap_or_default();
+        Ok(self.task.await.map_err(StackError::Panicked)??)
+    }
+
+    /// What a miner of ours needs to mine here.
+    pub fn miner(&self, user: &str) -> Result<Options, simminer::runtime::EndpointError> {
+        let endpoint = format!("stratum+tcp://{}", self.address).parse()?;
+        Ok(Options::new(endpoint, user))
+    }
+}
+
+fn explain(error: &SettingsError) -> String {
+    match error {
+        SettingsError::Usage(usage) => usage.to_string(),
+        SettingsError::Invalid { problems, .. } => problems.join("; "),
+    }
+}
