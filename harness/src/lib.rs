@@ -9,8 +9,10 @@
 //! Not in here: anything the server is made of. What judges it shares no code with it, but for the
 //! referee of BIP-0300 and BIP-0301, which is proved on the verdicts of a real enforcer.
 
+pub mod cli;
 pub mod containers;
 pub mod http;
 pub mod rpc;
 pub mod sim;
 pub mod stack;
+pub mod up;
