@@ -12,5 +12,7 @@ pub mod hex;
 pub mod job;
 pub mod ledger;
 pub mod merkle;
+pub mod script_sig;
 pub mod share;
 pub mod template;
+pub mod witness;

@@ -2,9 +2,9 @@
 
 use bitcoin::hashes::Hash as _;
 
-use super::coinbase::{Extranonce1, Extranonce2};
 use super::hash::{Hash, display_hash};
 use super::job::Job;
+use super::script_sig::{Extranonce1, Extranonce2};
 use super::share::Evaluation;
 use super::template::push_varint;
 

@@ -6,11 +6,8 @@
 
 use bitcoin::{Amount, ScriptBuf, Transaction, TxOut};
 
-use super::coinbase::{SCRIPT_BYTES_ADDED, SCRIPT_SIG_BYTES_MAX, height_push};
-use super::template::WITNESS_RESERVED;
-
-/// How a witness commitment's script starts (BIP-0141).
-const WITNESS_COMMITMENT_START: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+use super::script_sig::{SCRIPT_BYTES_ADDED, SCRIPT_SIG_BYTES_MAX, height_push};
+use super::witness::{WITNESS_COMMITMENT_START, WITNESS_RESERVED};
 
 /// A coinbase as the node gave it.
 #[derive(Clone, Debug, Eq, PartialEq)]

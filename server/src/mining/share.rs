@@ -1,9 +1,9 @@
 //! From a candidate to the header it stands for: pure arithmetic, no judgement of merit.
 
-use super::coinbase::{Extranonce1, Extranonce2};
 use super::hash::{Hash, sha256d};
 use super::job::{Job, JobId};
 use super::merkle;
+use super::script_sig::{Extranonce1, Extranonce2};
 use crate::clock::UnixTime;
 
 /// A submission that parsed.

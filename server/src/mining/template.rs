@@ -13,15 +13,13 @@ use super::difficulty::Target;
 use super::given::{GivenCoinbase, GivenError};
 use super::hash::{Hash, display_hash, sha256d_pair};
 use super::merkle;
+use super::witness::{WITNESS_COMMITMENT_START, WITNESS_RESERVED};
 use crate::clock::UnixTime;
 
 /// More satoshis than can ever exist (21 million coins).
 pub const MONEY_MAX: u64 = 21_000_000 * 100_000_000;
 /// Weight units a block may have.
 pub const WEIGHT_MAX: u64 = 4_000_000;
-/// The witness reserved value: what the commitment is hashed with, and the coinbase's one witness
-/// item (BIP-0141).
-pub const WITNESS_RESERVED: Hash = [0; 32];
 /// Rules that we know how to mine under; a node may demand any of them with a `!` (BIP-0009).
 const RULES_UNDERSTOOD: [&str; 5] = ["csv", "segwit", "taproot", "testdummy", "bip300301"];
 
@@ -366,7 +364,7 @@ pub fn witness_commitment(transactions: &[TemplateTransaction]) -> ScriptBuf {
     let wtxids: Vec<Hash> = transactions.iter().map(|transaction| transaction.wtxid).collect();
     // The coinbase's own wtxid counts as zero, which is why changing the coinbase later is free.
     let witness_root = merkle::root([0; 32], &merkle::branch(&wtxids));
-    let mut script = vec![0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
+    let mut script = WITNESS_COMMITMENT_START.to_vec();
     script.extend_from_slice(&sha256d_pair(&witness_root, &WITNESS_RESERVED));
     ScriptBuf::from_bytes(script)
 }

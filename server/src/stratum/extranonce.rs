@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::mining::coinbase::Extranonce1;
+use crate::mining::script_sig::Extranonce1;
 
 /// All extranonce1 that may not be given out.
 #[derive(Debug, Default)]

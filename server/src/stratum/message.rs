@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 
 use super::reject::Reject;
 use crate::clock::UnixTime;
-use crate::mining::coinbase::{EXTRANONCE2_BYTES, Extranonce1};
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hex;
 use crate::mining::job::Job;
+use crate::mining::script_sig::{EXTRANONCE2_BYTES, Extranonce1};
 use crate::mining::share::Candidate;
 
 /// A request's id as it was written: any JSON value.

@@ -11,10 +11,10 @@ use super::framing::Framing;
 use super::message::{self, Call, Configure, Request, RequestId};
 use super::reject::Reject;
 use crate::config::Limits;
-use crate::mining::coinbase::Extranonce1;
 use crate::mining::difficulty::{Difficulty, Target};
 use crate::mining::hash::Hash;
 use crate::mining::job::{Job, VERSION_ROLLING_MASK};
+use crate::mining::script_sig::Extranonce1;
 use crate::mining::share::Candidate;
 
 /// What a request asks of the pool.
