@@ -5,6 +5,7 @@
 //! * [`containers`]: real nodes in containers, for what only a real node can judge.
 //! * [`rpc`]: the client that talks to either.
 //! * [`stack`]: the real server and its data directory, started as a user starts them.
+//! * [`up`]: all of it at once, shown to whoever watches; [`cli`] is its command line.
 //!
 //! Not in here: anything the server is made of. What judges it shares no code with it, but for the
 //! referee of BIP-0300 and BIP-0301, which is proved on the verdicts of a real enforcer.
