@@ -1,0 +1,102 @@
+//! What there is: the top level, fixtures that are named and used, dependencies with a reason.
+
+use std::collections::BTreeSet;
+
+use proc_macro2::TokenTree;
+
+use crate::tokens::{self, ident, is_ident, visit};
+use crate::tree::{File, rust};
+
+/// The top level but for dot-files; a slash marks a folder.
+pub(crate) const TOP_LEVEL: [&str; 12] = [
+    "ARCHITECTURE.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "README.md",
+    "benches/",
+    "ci/",
+    "clippy.toml",
+    "fixtures/",
+    "harness/",
+    "rustfmt.toml",
+    "server/",
+    "simminer/",
+];
+
+const FIXTURES_ROOT: &str = "fixtures/src/lib.rs";
+
+/// Neither more nor less than was agreed.
+pub(crate) fn top_level(files: &[File]) -> Vec<String> {
+    let first = |file: &File| file.path.split('/').next().unwrap_or_default().to_owned();
+    let there: BTreeSet<String> =
+        files.iter().map(first).filter(|name| !name.starts_with('.')).collect();
+    let agreed: BTreeSet<String> =
+        TOP_LEVEL.iter().map(|name| name.trim_end_matches('/').to_owned()).collect();
+    let extra = there.difference(&agreed).map(|name| format!("{name} is not agreed"));
+    let missing = agreed.difference(&there).map(|name| format!("{name} is missing"));
+    extra.chain(missing).collect()
+}
+
+/// Each constant has a user, each file a constant.
+pub(crate) fn fixtures(files: &[File]) -> Vec<String> {
+    let Some(root) = files.iter().find(|file| file.path == FIXTURES_ROOT) else {
+        return vec![format!("{FIXTURES_ROOT} is missing")];
+    };
+    let mut used = BTreeSet::new();
+    for file in rust(files).filter(|file| !file.path.starts_with("fixtures/")) {
+        visit(&tokens::of(file), &mut |tokens| {
+            used.extend(ident(tokens.first()).map(ToString::to_string));
+        });
+    }
+    let mut offences = Vec::new();
+    let mut included = String::new();
+    visit(&tokens::of(root), &mut |tokens| {
+        if let Some(name) = ident(tokens.get(1)).filter(|_| is_ident(tokens.first(), "const"))
+            && !used.contains(&name.to_string())
+        {
+            offences.push(format!("{FIXTURES_ROOT}: {name} is used nowhere"));
+        }
+        if let Some(TokenTree::Literal(literal)) = tokens.first() {
+            included.push_str(&literal.to_string());
+        }
+    });
+    let is_data = |file: &&File| {
+        file.path.starts_with("fixtures/")
+            && !file.path.starts_with("fixtures/src/")
+            && file.path != "fixtures/Cargo.toml"
+    };
+    for file in files.iter().filter(is_data) {
+        // As include_str! names it, seen from src/.
+        let name = file.path.replacen("fixtures/", "../", 1);
+        if !included.contains(&format!("\"{name}\"")) {
+            offences.push(format!("{}: {FIXTURES_ROOT} does not name it", file.path));
+        }
+    }
+    offences
+}
+
+/// The lines of `[workspace.dependencies]`, but for our own crates.
+pub(crate) fn dependency_reasons(files: &[File]) -> Vec<String> {
+    let Some(manifest) = files.iter().find(|file| file.path == "Cargo.toml") else {
+        return vec!["Cargo.toml is missing".to_owned()];
+    };
+    let mut section = "";
+    let mut offences = Vec::new();
+    for (number, line) in manifest.lines() {
+        if line.starts_with('[') {
+            section = line.trim();
+        }
+        let entry = section == "[workspace.dependencies]"
+            && !line.starts_with(['[', '#'])
+            && line.contains('=');
+        let ours = line.contains("path =");
+        // A hash inside quotes is no comment: the last quote ends before the comment begins.
+        let reasoned = line
+            .rsplit_once(" # ")
+            .is_some_and(|(code, reason)| code.matches('"').count() % 2 == 0 && !reason.is_empty());
+        if entry && !ours && !reasoned {
+            offences.push(format!("Cargo.toml:{number}: {}", line.trim()));
+        }
+    }
+    offences
+}
