@@ -55,7 +55,7 @@ impl Target {
         U256::from_le_bytes(*hash) <= self.0
     }
 
-    /// The largest difficulty of [`DERIVED_DIGITS`] digits that is not harder than this target.
+    /// The largest difficulty of ten digits that is not harder than this target.
     pub fn to_difficulty(self) -> Difficulty {
         assert!(self.0 != U256::ZERO, "a zero target has no difficulty");
         let one = U512::from(DIFFICULTY_1);
