@@ -233,7 +233,7 @@ impl Pool {
 
     fn broadcast(&mut self, job: &crate::mining::job::Job, clean: bool) {
         let line = message::notify(job, clean);
-        let difficulty = self.config.difficulty;
+        let difficulty = self.config.difficulty.at_most(job.template.target);
         let ready: Vec<ConnId> = self
             .sessions
             .iter()
@@ -257,7 +257,7 @@ impl Pool {
         if !session.is_ready() || session.has_work() {
             return;
         }
-        session.announce(&job, self.config.difficulty);
+        session.announce(&job, self.config.difficulty.at_most(job.template.target));
         self.flush(conn);
         self.send(conn, message::notify(&job, true));
     }

@@ -206,8 +206,8 @@ impl Session {
     }
 
     /// Queues what must be known before `job`: a difficulty if it changed, a mask if it did.
-    pub fn announce(&mut self, job: &Job, wished: Difficulty) {
-        let difficulty = wished.at_most(job.template.target);
+    /// `difficulty` is one that the network's target allows.
+    pub fn announce(&mut self, job: &Job, difficulty: Difficulty) {
         let told = self.announced.back();
         if told.is_none_or(|told| told.difficulty != difficulty) {
             let (first_job, target) = (job.id.sequence, difficulty.to_target());
