@@ -88,7 +88,10 @@ async fn read<R: AsyncRead + Unpin, Io>(
         match from.read_buf(&mut buffer).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
-                deliver(&inbox, Event::Received { conn, bytes: buffer.split().freeze() }).await;
+                let bytes = buffer.split().freeze();
+                if !deliver(&inbox, Event::Received { conn, bytes }).await {
+                    return;
+                }
             }
         }
     }
@@ -112,15 +115,18 @@ async fn write<W: AsyncWrite + Unpin, Io>(
         if written.is_err() {
             return;
         }
-        deliver(&inbox, Event::Flushed { conn, length }).await;
+        if !deliver(&inbox, Event::Flushed { conn, length }).await {
+            return;
+        }
     }
     // The peer may be gone already; then there is nobody to say goodbye to.
     to.shutdown().await.unwrap_or_default();
 }
 
-async fn deliver<Io>(inbox: &mpsc::Sender<Inbound<Io>>, event: Event) {
-    // An inbox that is gone belongs to an engine that ended: nobody needs to know.
-    inbox.send(Inbound::Event(event)).await.unwrap_or_default();
+/// Whether there is still an engine that hears of it. Without one nothing needs to be read: a
+/// connection that always has more would never come to its end.
+async fn deliver<Io>(inbox: &mpsc::Sender<Inbound<Io>>, event: Event) -> bool {
+    inbox.send(Inbound::Event(event)).await.is_ok()
 }
 
 #[cfg(test)]
