@@ -26,11 +26,6 @@ impl Daemon {
         Self { chain, known: None, asked: None, failing: false }
     }
 
-    /// The setting it was made from.
-    pub fn chain(&self) -> &OwnSidechain {
-        &self.chain
-    }
-
     /// Whether a question is on its way.
     pub fn is_asked(&self) -> bool {
         self.asked.is_some()

@@ -113,6 +113,16 @@ impl Rig {
         rig
     }
 
+    /// A pool whose first miner, named too, found a block that the node took just now.
+    fn whose_block_was_taken() -> (Self, ConnId) {
+        let mut rig = Self::mining(easy());
+        let (conn, heard) = rig.miner();
+        let work = Work::from(&heard, "00000000", 5);
+        rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
+        rig.reply("submitblock", json("null"));
+        (rig, conn)
+    }
+
     fn drain(&mut self) {
         while let Some(action) = self.pool.poll_action() {
             match action {

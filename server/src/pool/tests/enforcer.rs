@@ -88,11 +88,7 @@ fn our_own_commitment_takes_a_free_slot_and_never_a_taken_one() {
 /// The template server lags its node: a template on the tip before our own block is not mined on.
 #[test]
 fn a_template_that_lags_behind_our_own_block_is_asked_for_again() {
-    let mut rig = Rig::mining(easy());
-    let (conn, heard) = rig.miner();
-    let work = Work::from(&heard, "00000000", 5);
-    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
-    rig.reply("submitblock", json("null"));
+    let (mut rig, conn) = Rig::whose_block_was_taken();
     rig.finish_writes();
     rig.hear(conn);
     for _ in 0..3 {
@@ -107,11 +103,7 @@ fn a_template_that_lags_behind_our_own_block_is_asked_for_again() {
 /// But when the node goes back, because an enforcer invalidated the block, so do we.
 #[test]
 fn a_node_that_goes_back_is_followed_after_a_moment() {
-    let mut rig = Rig::mining(easy());
-    let (conn, heard) = rig.miner();
-    let work = Work::from(&heard, "00000000", 5);
-    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
-    rig.reply("submitblock", json("null"));
+    let (mut rig, conn) = Rig::whose_block_was_taken();
     rig.hear(conn);
     rig.wait(Duration::from_secs(1));
     rig.reply("getblocktemplate", template(1, 101));

@@ -241,11 +241,7 @@ fn connections_are_bounded_and_leases_come_back() {
 /// `submitblock`'s null is not the last word: an enforcer judges after the node did.
 #[test]
 fn a_block_that_leaves_the_chain_again_is_noticed() {
-    let mut rig = Rig::mining(easy());
-    let (conn, heard) = rig.miner();
-    let work = Work::from(&heard, "00000000", 5);
-    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
-    rig.reply("submitblock", json("null"));
+    let (mut rig, _) = Rig::whose_block_was_taken();
     rig.wait(Duration::from_millis(100));
     rig.reply("getblockheader", json(r#"{"confirmations":1}"#));
     rig.wait(Duration::from_millis(400));

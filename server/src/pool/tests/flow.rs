@@ -81,11 +81,7 @@ fn a_new_tip_is_clean_and_a_refresh_is_not() {
 /// The long poll and the question after a block of our own bring the same template.
 #[test]
 fn the_same_template_twice_at_once_is_one_job() {
-    let mut rig = Rig::mining(easy());
-    let (conn, heard) = rig.miner();
-    let work = Work::from(&heard, "00000000", 5);
-    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
-    rig.reply("submitblock", json("null"));
+    let (mut rig, conn) = Rig::whose_block_was_taken();
     rig.hear(conn);
     rig.reply("getblocktemplate", template(2, 102));
     assert!(rig.hear(conn).contains("mining.notify"));
