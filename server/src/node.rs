@@ -5,6 +5,7 @@
 
 pub mod confirmation;
 pub mod follower;
+pub mod notice;
 pub mod rpc;
 pub mod sidechain;
 pub mod submitter;

@@ -18,6 +18,7 @@ use crate::mining::job::JobBook;
 use crate::mining::ledger::Ledger;
 use crate::node::confirmation::Confirmations;
 use crate::node::follower::{Follower, Question};
+use crate::node::notice::Notice;
 use crate::node::sidechain::Daemon;
 use crate::node::submitter::Submitter;
 use crate::stratum::extranonce::Leases;
@@ -126,7 +127,7 @@ impl Pool {
             leases: Leases::default(),
             jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
             ledger: Ledger::new(limits.shares_seen),
-            follower: Follower::new(config.network, config.refresh, limits),
+            follower: Follower::new(config.network, config.refresh, config.blind, limits),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
             submitter: Submitter::new(limits.retry_pause),
             confirmations: Confirmations::default(),
@@ -158,6 +159,7 @@ impl Pool {
             Event::Replied { call, result } => self.on_replied(now, call, &result),
             Event::Persisted { write } => self.on_persisted(write),
             Event::PersistFailed { write, error } => self.on_persist_failed(write, &error),
+            Event::Notified { topic, body } => self.on_notice(now, &topic, &body),
             Event::Stop => self.on_stop(now),
         }
         self.ask(now);
@@ -240,6 +242,15 @@ impl Pool {
                 "a judged block's file could not be moved: {error}; it is offered once more at \
                  the next start, which does no harm"
             ),
+            None => {}
+        }
+    }
+
+    fn on_notice(&mut self, now: Now, topic: &[u8], body: &[u8]) {
+        match Notice::parse(topic, body) {
+            Some(Notice::Tip(hash)) => self.follower.expect_tip(now.mono, hash, None),
+            Some(Notice::TipLeft) => self.follower.ask_now(now.mono),
+            Some(Notice::Mempool) => self.follower.look_at_mempool(now.mono),
             None => {}
         }
     }

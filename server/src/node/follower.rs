@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tracing::{info, warn};
 
 use super::rpc::{self, CallError, HttpReply, METHOD_NOT_FOUND, RpcError};
+use crate::bmm::auction::Mode;
 use crate::clock::Instant;
 use crate::config::Limits;
 use crate::mining::hash::{Hash, display_hash};
@@ -30,6 +31,12 @@ const LAG_PAUSE: Duration = Duration::from_millis(20);
 /// Least time between two long polls that bring no higher tip. Each brings a job to every miner,
 /// so a node that answers at once must not set the pace.
 const LONG_POLL_PACE: Duration = Duration::from_secs(1);
+/// How often the node is asked for new bids: each lives for one tip, and no long poll wakes on one.
+const BID_POLL: Duration = Duration::from_secs(1);
+/// Least time between two looks that a changed mempool calls for.
+const MEMPOOL_PACE: Duration = Duration::from_millis(100);
+/// A node is kept busy with such looks for at most one part in this many of its time.
+const MEMPOOL_SHARE: u32 = 4;
 
 /// What the follower wants to ask.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,8 +64,19 @@ pub enum News {
 #[derive(Clone, Copy, Debug)]
 struct Expected {
     hash: Hash,
-    height: u32,
+    /// The tip's own height, where it is known.
+    height: Option<u32>,
     until: Instant,
+}
+
+/// Whether the node must be asked once more when it has answered.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Again {
+    No,
+    /// Its mempool changed: in due time.
+    Look,
+    /// Its tip may have changed: at once.
+    Ask,
 }
 
 #[derive(Debug)]
@@ -96,6 +114,7 @@ impl Trouble {
 pub struct Follower {
     network: Network,
     refresh: Duration,
+    blind: Mode,
     retry_pause_max: Duration,
     /// The node answered as it should at least once.
     trusted: bool,
@@ -104,8 +123,11 @@ pub struct Follower {
     tips: u64,
     chain_info_asked: bool,
     template_asked: Option<u64>,
-    /// What the template on its way is asked for may have changed since: ask once more.
-    ask_again: bool,
+    template_began: Instant,
+    /// How long the node took for its last template.
+    template_took: Duration,
+    /// What changed since the template on its way was asked for.
+    again: Again,
     long_poll_asked: Option<u64>,
     long_poll_began: Instant,
     long_poll_id: Option<String>,
@@ -120,17 +142,20 @@ pub struct Follower {
 
 impl Follower {
     /// Nothing was asked yet.
-    pub fn new(network: Network, refresh: Duration, limits: &Limits) -> Self {
+    pub fn new(network: Network, refresh: Duration, blind: Mode, limits: &Limits) -> Self {
         Self {
             network,
             refresh,
+            blind,
             retry_pause_max: limits.retry_pause,
             trusted: false,
             tip: None,
             tips: 0,
             chain_info_asked: false,
             template_asked: None,
-            ask_again: false,
+            template_began: Instant::ZERO,
+            template_took: Duration::ZERO,
+            again: Again::No,
             long_poll_asked: None,
             long_poll_began: Instant::ZERO,
             long_poll_id: None,
@@ -150,22 +175,57 @@ impl Follower {
 
     /// Something happened that may have changed the template: ask soon.
     pub fn ask_now(&mut self, now: Instant) {
-        self.ask_again = self.template_asked.is_some();
+        if self.template_asked.is_some() {
+            self.again = Again::Ask;
+        }
         self.ask_at = self.ask_at.min(now);
     }
 
-    /// The node took the block with `hash` at `height` as its tip: templates on an older one are
-    /// behind the times for a moment, and asked for again until they are not.
-    pub fn expect_tip(&mut self, now: Instant, hash: Hash, height: u32) {
+    /// The node took the block with `hash` at `height` (if that is known) as its tip: templates on
+    /// an older one are behind the times for a moment, and asked for again until they are not.
+    pub fn expect_tip(&mut self, now: Instant, hash: Hash, height: Option<u32>) {
+        if self.tip() == Some(hash) {
+            self.expected = None;
+            return;
+        }
         self.expected = Some(Expected { hash, height, until: now + LAG_MAX });
         self.ask_now(now);
     }
 
+    /// Transactions came to the node's mempool or left it: a bid may be among them. On a busy
+    /// network they always do, so this keeps a pace.
+    pub fn look_at_mempool(&mut self, now: Instant) {
+        if !self.watches_bids() || self.trouble.is_some() {
+            return;
+        }
+        if self.template_asked.is_some() {
+            self.again = self.again.max(Again::Look);
+        }
+        self.ask_at = self.ask_at.min(now.max(self.next_look()));
+    }
+
+    fn next_look(&self) -> Instant {
+        self.template_began + MEMPOOL_PACE.max(self.template_took * MEMPOOL_SHARE)
+    }
+
+    /// An enforcer's templates hold bids whatever is wanted.
+    fn watches_bids(&self) -> bool {
+        self.blind == Mode::On || self.last.as_ref().is_some_and(|last| last.given.is_some())
+    }
+
+    /// How long a template is good for while nothing is heard.
+    fn interval(&self) -> Duration {
+        if self.watches_bids() { self.refresh.min(BID_POLL) } else { self.refresh }
+    }
+
     fn lags(&mut self, now: Instant, template: &Template) -> bool {
+        let tip = self.tip();
         let lags = self.expected.is_some_and(|expected| {
-            template.parent != expected.hash
-                && template.height <= expected.height
-                && now < expected.until
+            let is_behind = match expected.height {
+                Some(height) => template.height <= height,
+                None => tip == Some(template.parent),
+            };
+            template.parent != expected.hash && is_behind && now < expected.until
         });
         if !lags {
             self.expected = None;
@@ -184,7 +244,8 @@ impl Follower {
         }
         if self.template_asked.is_none() && now >= self.ask_at {
             self.template_asked = Some(self.tips);
-            return Some((Question::Template, rpc::template_request(None)));
+            self.template_began = now;
+            return Some((Question::Template, rpc::template_request(None, self.blind == Mode::On)));
         }
         let id = self.long_poll_id.as_deref()?;
         if self.long_poll_asked.is_some() || now < self.long_poll_at {
@@ -192,7 +253,7 @@ impl Follower {
         }
         self.long_poll_asked = Some(self.tips);
         self.long_poll_began = now;
-        Some((Question::LongPoll, rpc::template_request(Some(id))))
+        Some((Question::LongPoll, rpc::template_request(Some(id), self.blind == Mode::On)))
     }
 
     /// When [`Self::poll_question`] next has something.
@@ -260,11 +321,16 @@ impl Follower {
 
     fn on_template(&mut self, now: Instant, reply: &Result<HttpReply, CallError>) -> News {
         let asked = self.template_asked.take();
-        let again = core::mem::take(&mut self.ask_again);
+        let again = core::mem::replace(&mut self.again, Again::No);
+        self.template_took = now.since(self.template_began);
         match self.read_template(reply) {
             Ok(template) => {
                 self.recovered(now);
-                self.ask_at = if again { now } else { now + self.refresh };
+                self.ask_at = match again {
+                    Again::Ask => now,
+                    Again::Look => now.max(self.next_look()),
+                    Again::No => now + self.interval(),
+                };
                 self.weigh(now, asked, template)
             }
             Err((what, advice)) => {

@@ -131,7 +131,7 @@ impl Pool {
         }
         if verdict == Verdict::Accepted {
             self.counters.blocks_accepted += 1;
-            self.follower.expect_tip(now.mono, hash, block.height);
+            self.follower.expect_tip(now.mono, hash, Some(block.height));
             self.confirmations.watch(now.mono, block);
         }
     }

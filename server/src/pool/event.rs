@@ -70,6 +70,13 @@ pub enum Event {
         /// Why, for people.
         error: String,
     },
+    /// The node published something unasked. It may come twice, late or never.
+    Notified {
+        /// Its topic, such as `sequence`.
+        topic: Bytes,
+        /// What it says.
+        body: Bytes,
+    },
     /// The operator wants the server to stop.
     Stop,
 }

@@ -21,6 +21,7 @@ use crate::mining::hash::sha256d;
 use crate::mining::hex;
 use crate::node::rpc::{CallError, HttpReply};
 
+mod bids;
 mod enforcer;
 mod faults;
 mod flow;

@@ -1,9 +1,12 @@
 //! From a new template to a job on every miner's wire.
 //!
 //! A new template waits a moment for the h\* of our own sidechains, because they commit to its
-//! tip; then it is published with what is there, and once more when a late h\* arrives.
+//! tip; then it is published with what is there, and once more when a late h\* arrives. While the
+//! tip stands, a template makes a new job when it brings other bids or commitments, and otherwise
+//! only every `JOB_REFRESH_INTERVAL`, however often the node is asked.
 
 use core::time::Duration;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bitcoin::hashes::Hash as _;
@@ -19,27 +22,26 @@ use crate::bmm::policy::{self, Candidate, Choice, Provenance};
 use crate::bmm::{Bid, Commitment, check};
 use crate::clock::{Instant, Now};
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
+use crate::mining::hash::Hash;
 use crate::mining::template::{Template, WEIGHT_MAX};
 use crate::node::follower::{News, Question};
 use crate::node::rpc::{CallError, HttpReply};
 use crate::stratum::message;
 
-/// The same template again so soon is the other of two questions answered, not a refresh.
-const ECHO: Duration = Duration::from_millis(500);
 /// Header and transaction count of a block, as weight.
 const HEADER_WEIGHT: u64 = 4 * (80 + 9);
 
 /// The template in work.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    /// The newest template, as it came.
-    heard: Option<Arc<Template>>,
-    /// The same, bids settled.
+    /// The newest template, bids settled.
     template: Option<Settled>,
     /// Since when the template waits to be published.
     waiting: Option<Instant>,
-    /// What the published job commits to, and when it was published.
-    published: Option<(Choice, Instant)>,
+    /// What was last made of a template, be it sent or found unsound.
+    made: Option<Made>,
+    /// When the daemons were last asked.
+    asked: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,14 +49,51 @@ struct Settled {
     template: Arc<Template>,
     /// What stands in the coinbase that the node gave.
     given: Vec<Commitment>,
-    /// What the winning bids of a plain template pay for.
-    bids: Vec<Commitment>,
+    /// The bids in the block, and what each pays in satoshis.
+    bids: Vec<(Commitment, u64)>,
+}
+
+impl Settled {
+    /// What the winning bids of a plain template pay for, and its coinbase does not say yet.
+    fn won(&self) -> Vec<Commitment> {
+        let plain = self.template.given.is_none();
+        self.bids.iter().filter(|_| plain).map(|(commitment, _)| *commitment).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Made {
+    parent: Hash,
+    stakes: Stakes,
+    when: Instant,
+}
+
+/// What a job is worth to sidechains: its commitments and the bids in it, in no order, for a
+/// template maker's order says nothing.
+#[derive(Debug, Eq, PartialEq)]
+struct Stakes {
+    commitments: BTreeSet<Commitment>,
+    bids: BTreeSet<(Commitment, u64)>,
+}
+
+impl Stakes {
+    fn of(settled: &Settled, choice: &Choice) -> Self {
+        Self {
+            commitments: choice.commitments().collect(),
+            bids: settled.bids.iter().copied().collect(),
+        }
+    }
 }
 
 impl Work {
     /// When the waiting template is published even without its sidechains.
     pub(super) fn waits_until(&self, patience: Duration) -> Option<Instant> {
         self.waiting.map(|since| since + patience)
+    }
+
+    /// Whether so long has passed since `then` that it is done anew.
+    fn is_due(then: Option<Instant>, now: Instant, every: Duration) -> bool {
+        then.is_none_or(|then| now.since(then) >= every)
     }
 }
 
@@ -73,31 +112,32 @@ impl Pool {
     }
 
     fn on_template(&mut self, now: Now, template: Arc<Template>) {
-        if self.is_echo(now, &template) {
-            return;
-        }
         let parent = template.parent;
-        let Some(settled) = self.settle_bids(Arc::clone(&template)) else { return };
-        self.work.heard = Some(template);
-        self.work.template = Some(settled);
-        self.work.waiting = Some(now.mono);
-        for index in 0..self.daemons.len() {
-            self.ask_daemon(index, parent);
+        let Some(settled) = self.settle_bids(template) else { return };
+        let (tip_is_new, refresh) = (!self.work_is_on(parent), self.config.refresh);
+        self.work.template = Some(settled.clone());
+        if tip_is_new || Work::is_due(self.work.asked, now.mono, refresh) {
+            self.work.asked = Some(now.mono);
+            for index in 0..self.daemons.len() {
+                self.ask_daemon(index, parent);
+            }
         }
-        self.publish_if_ready(now);
+        let made = self.work.made.as_ref().filter(|made| made.parent == parent);
+        if tip_is_new || Work::is_due(made.map(|made| made.when), now.mono, refresh) {
+            self.work.waiting = self.work.waiting.filter(|_| !tip_is_new).or(Some(now.mono));
+        }
+        if self.work.waiting.is_some() {
+            self.publish_if_ready(now);
+        } else {
+            self.publish_if_other(now, &settled);
+        }
     }
 
-    /// After a block of our own the long poll and the question that follows the block bring the
-    /// same template: miners need one job of it.
-    fn is_echo(&self, now: Now, template: &Template) -> bool {
-        let Some(last) = &self.work.heard else { return false };
-        let published = self.work.published.as_ref();
-        let recent = published.is_some_and(|(_, when)| now.mono.since(*when) < ECHO);
-        let pending = self.work.waiting.is_some();
-        (recent || pending) && last.is_same_work(template)
+    fn work_is_on(&self, parent: Hash) -> bool {
+        self.work.template.as_ref().is_some_and(|settled| settled.template.parent == parent)
     }
 
-    fn ask_daemon(&mut self, index: usize, tip: crate::mining::hash::Hash) {
+    fn ask_daemon(&mut self, index: usize, tip: Hash) {
         if self.daemons[index].is_overtaken(tip) {
             let purpose = Purpose::Commitment(index);
             let call = self.calls.iter().find(|(_, made_for)| **made_for == purpose);
@@ -117,10 +157,16 @@ impl Pool {
         if self.work.waiting.is_some() {
             return self.publish_if_ready(now);
         }
-        let Some(settled) = self.work.template.clone() else { return };
-        let published = self.work.published.as_ref().map(|(choice, _)| choice);
-        if published != Some(&self.choose(&settled)) {
-            self.publish(now, &settled);
+        if let Some(settled) = self.work.template.clone() {
+            self.publish_if_other(now, &settled);
+        }
+    }
+
+    /// A job beside the ordinary ones, for what cannot wait: each bid is good for one tip.
+    fn publish_if_other(&mut self, now: Now, settled: &Settled) {
+        let stakes = Stakes::of(settled, &self.choose(settled));
+        if self.work.made.as_ref().is_none_or(|made| made.stakes != stakes) {
+            self.publish(now, settled);
         }
     }
 
@@ -147,7 +193,12 @@ impl Pool {
                     | CoinbaseMessage::M4(_) => None,
                 };
             let given = coinbase.outputs().iter().filter_map(commitment).collect();
-            return Some(Settled { template, given, bids: Vec::new() });
+            let bids = template.transactions.iter().filter_map(|transaction| {
+                let bid = Bid::parse(transaction.note.as_ref()?)?;
+                Some((bid.commitment, transaction.fee))
+            });
+            let bids = bids.collect();
+            return Some(Settled { template, given, bids });
         }
         let transactions: Vec<AuctionTx> = template
             .transactions
@@ -165,7 +216,8 @@ impl Pool {
                 None
             }
             Ok(outcome) => {
-                let bids = outcome.commitments().collect();
+                let bid = |winner: &auction::Winner| (winner.commitment, winner.fee_sat);
+                let bids = outcome.winners.iter().map(bid).collect();
                 let untouched = outcome.dropped.is_empty();
                 let template =
                     if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
@@ -184,7 +236,7 @@ impl Pool {
                 Some(Candidate { sidechain, priority: 0, commitment })
             })
             .collect();
-        policy::choose(&settled.given, &settled.bids, &own)
+        policy::choose(&settled.given, &settled.won(), &own)
     }
 
     /// The outputs that are ours to add. What the node gave stands in its coinbase already.
@@ -209,6 +261,8 @@ impl Pool {
             return;
         }
         let choice = self.choose(settled);
+        let stakes = Stakes::of(settled, &choice);
+        self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
         let scripts = self.commitment_scripts(&choice);
         let plan = CoinbasePlan::new(template, self.generation, &self.config.payout, scripts);
         let coinbase = Coinbase::build(&plan);
@@ -223,10 +277,10 @@ impl Pool {
             clean,
             transactions = template.transactions.len(),
             value = template.value,
+            bids = settled.bids.len(),
             commitments = shown(&choice),
             "new job"
         );
-        self.work.published = Some((choice, now.mono));
         self.broadcast(&job, clean);
         self.listen_if_ready();
     }

@@ -262,6 +262,7 @@ impl<L: Listener, C: Connect> Engine<L, C> {
             | Event::Flushed { .. }
             | Event::Persisted { .. }
             | Event::PersistFailed { .. }
+            | Event::Notified { .. }
             | Event::Stop => {}
         }
         while self.tasks.try_join_next().is_some() {}

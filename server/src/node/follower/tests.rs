@@ -52,13 +52,21 @@ struct Rig {
 
 impl Rig {
     fn new() -> Self {
-        let follower = Follower::new(Network::Regtest, REFRESH, &Limits::default());
+        Self::blind(Mode::Off)
+    }
+
+    fn blind(mode: Mode) -> Self {
+        let follower = Follower::new(Network::Regtest, REFRESH, mode, &Limits::default());
         Self { follower, now: Instant::ZERO }
     }
 
     /// One that was answered by a node whose tip is `[1; 32]` at height 100, and that long polls.
     fn following() -> Self {
-        let mut rig = Self::new();
+        Self::new().followed()
+    }
+
+    fn followed(self) -> Self {
+        let mut rig = self;
         assert_eq!(rig.asks(), [Question::ChainInfo]);
         rig.reply(Question::ChainInfo, &chain("regtest"));
         assert_eq!(rig.asks(), [Question::Template]);
@@ -106,6 +114,51 @@ impl Rig {
             other @ (News::Nothing | News::Template(_)) => panic!("not fatal: {other:?}"),
         }
     }
+}
+
+#[test]
+fn bids_are_looked_for_every_second_and_past_the_nodes_cache() {
+    let mut rig = Rig::blind(Mode::On).followed();
+    assert_eq!(rig.wait(Duration::from_millis(999)), []);
+    assert_eq!(rig.wait(Duration::from_millis(1)), [Question::Template]);
+    for (mode, fresh) in [(Mode::On, true), (Mode::Off, false)] {
+        let mut follower = Rig::blind(mode).followed().follower;
+        let (_, body) = follower.poll_question(Instant::ZERO + REFRESH).expect("the refresh");
+        let body = String::from_utf8_lossy(&body).into_owned();
+        assert_eq!(body.contains("blockreservedweight"), fresh, "{body}");
+    }
+}
+
+#[test]
+fn a_changed_mempool_is_looked_at_soon_and_at_a_pace() {
+    let mut rig = Rig::blind(Mode::On).followed();
+    let changed = |rig: &mut Rig| rig.follower.look_at_mempool(rig.now);
+    rig.now = rig.now + Duration::from_millis(300);
+    changed(&mut rig);
+    assert_eq!(rig.asks(), [Question::Template], "at once, for the last look is long ago");
+    changed(&mut rig);
+    rig.now = rig.now + Duration::from_millis(50);
+    rig.mines_on(Question::Template, &template(1, 101));
+    assert_eq!(rig.pause(), Some(150), "it took 50 ms, so 200 ms after it began");
+    let mut off = Rig::following();
+    changed(&mut off);
+    assert_eq!(off.pause(), Some(REFRESH.as_millis()), "nobody wants bids");
+}
+
+#[test]
+fn a_tip_that_was_heard_of_is_waited_for() {
+    let mut rig = Rig::following();
+    rig.follower.expect_tip(rig.now, [2; 32], None);
+    assert_eq!(rig.asks(), [Question::Template]);
+    assert_eq!(rig.mines_on(Question::Template, &template(1, 101)), None, "it lags");
+    assert_eq!(rig.wait(LAG_PAUSE), [Question::Template]);
+    assert_eq!(rig.mines_on(Question::Template, &template(2, 102)), Some(2));
+    rig.follower.expect_tip(rig.now, [2; 32], None);
+    assert_eq!(rig.asks(), [], "it is known");
+    // A third block overtook the news of a second.
+    rig.follower.expect_tip(rig.now, [7; 32], None);
+    assert_eq!(rig.asks(), [Question::Template]);
+    assert_eq!(rig.mines_on(Question::Template, &template(3, 103)), Some(3));
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn a_template_that_lags_behind_our_own_block_is_asked_for_again() {
 fn a_node_that_goes_back_is_followed_after_a_moment() {
     let (mut rig, conn) = Rig::whose_block_was_taken();
     rig.hear(conn);
-    rig.wait(Duration::from_secs(1));
+    rig.wait(Duration::from_secs(10));
     rig.reply("getblocktemplate", template(1, 101));
     assert!(rig.hear(conn).contains("mining.notify"));
 }
