@@ -24,6 +24,7 @@ pub mod disk;
 pub mod engine;
 pub mod http;
 pub mod listener;
+mod publisher;
 
 pub use disk::FileDisk;
 pub use engine::{Parts, run};
@@ -88,7 +89,9 @@ pub async fn serve_until(
     let endpoints: Vec<RpcEndpoint> =
         core::iter::once(&settings.node).chain(daemons).cloned().collect();
     let config = config(settings);
-    let parts = Parts { config, listener: door, connect: TcpConnector, endpoints, disk, counters };
+    let publishers = settings.node_zmq.clone();
+    let connect = TcpConnector;
+    let parts = Parts { config, listener: door, connect, endpoints, publishers, disk, counters };
     match run(parts, wall_clock, stop).await? {
         Halt::Stopped => {
             info!("stopped");

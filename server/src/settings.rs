@@ -47,6 +47,8 @@ pub struct Settings {
     pub network: Network,
     /// The node's JSON-RPC.
     pub node: RpcEndpoint,
+    /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
+    pub node_zmq: Vec<String>,
     /// The sidechain to mine, if any.
     pub sidechain: Option<Sidechain>,
     /// Whether bids in the template are taken (BIP-0301).

@@ -171,6 +171,7 @@ fn defaults_are_the_documented_ones() {
     RPC_USER=                           # default
     RPC_PASSWORD=                       # default
     RPC_COOKIE_FILE=                    # default
+    NODE_ZMQ=                           # default
     ENABLE_SIDECHAIN=false              # default
     SIDECHAIN_NUMBER=0                  # default
     SC_RPC_HOST=127.0.0.1               # default
@@ -217,14 +218,14 @@ fn a_full_file_of_the_first_user_becomes_types() {
     assert_eq!(loaded.warnings, [""; 0]);
     assert_snapshot!(wrapped(&format!("{:?}", loaded.settings)), @r#"
     Settings { network: Signet, node: RpcEndpoint { host: "10.0.0.5", port: 38332,
-      credentials: Basic { user: "drive", password: ******** } }, sidechain: Some(Sidechain
-      { slot: Slot(9), daemon: RpcEndpoint { host: "localhost", port: 6009, credentials:
-      Basic { user: "side", password: ******** } }, header: BmmHeader([209, 97, 115, 104]),
-      fallback: Zero }), bmm_blind: On, payout: Payout { script: Script(OP_DUP OP_HASH160
-      OP_PUSHBYTES_20 89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY OP_CHECKSIG),
-      description: "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" },
-      stratum_host: "0.0.0.0", stratum_port: 3333, pool_difficulty: Difficulty { digits: 15,
-      exponent: -5 }, job_refresh_interval: 10s, data_dir: "./drivechain-stratum-data",
+      credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], sidechain:
+      Some(Sidechain { slot: Slot(9), daemon: RpcEndpoint { host: "localhost", port: 6009,
+      credentials: Basic { user: "side", password: ******** } }, header: BmmHeader([209, 97,
+      115, 104]), fallback: Zero }), bmm_blind: On, payout: Payout { script: Script(OP_DUP
+      OP_HASH160 OP_PUSHBYTES_20 89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY
+      OP_CHECKSIG), description: "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)"
+      }, stratum_host: "0.0.0.0", stratum_port: 3333, pool_difficulty: Difficulty { digits:
+      15, exponent: -5 }, job_refresh_interval: 10s, data_dir: "./drivechain-stratum-data",
       log_format: Text, log_level: "info" }
     "#);
 }
@@ -751,6 +752,7 @@ fn the_listing_masks_secrets_and_names_sources() {
     RPC_USER="ann lee"                                      # environment
     RPC_PASSWORD=********                                   # flag
     RPC_COOKIE_FILE=                                        # default
+    NODE_ZMQ=                                               # default
     ENABLE_SIDECHAIN=false                                  # default
     SIDECHAIN_NUMBER=0                                      # default
     SC_RPC_HOST=127.0.0.1                                   # default

@@ -83,7 +83,9 @@ impl Server {
         let (tell, ended) = channel();
         let endpoints = ports.iter().copied().map(endpoint).collect();
         let connect = TcpConnector;
-        let parts = Parts { config, listener, connect, endpoints, disk, counters: totals };
+        let publishers = Vec::new();
+        let parts =
+            Parts { config, listener, connect, endpoints, publishers, disk, counters: totals };
         runtime.spawn(async move {
             let stop = async {
                 if stopped.await.is_err() {

@@ -15,6 +15,7 @@ use super::connection::{self, Hold};
 use super::disk::{Disk, DiskError};
 use super::http;
 use super::listener::{Connect, Listener};
+use super::publisher;
 use crate::clock::{Instant, Now, UnixTime};
 use crate::config::Config;
 use crate::journal::DiskOp;
@@ -42,6 +43,8 @@ pub struct Parts<L, C, D> {
     pub connect: C,
     /// The node, then the sidechain daemons in the order of the configuration.
     pub endpoints: Vec<RpcEndpoint>,
+    /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
+    pub publishers: Vec<String>,
     /// Where writes go.
     pub disk: D,
     /// Told of every change of the totals.
@@ -67,7 +70,7 @@ pub async fn run<L: Listener, C: Connect, D: Disk>(
     wall: impl Fn() -> UnixTime,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
-    let Parts { config, listener, connect, endpoints, mut disk, counters } = parts;
+    let Parts { config, listener, connect, endpoints, publishers, mut disk, counters } = parts;
     let recovered = disk.recover()?;
     let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
     let started = TokioInstant::now();
@@ -91,6 +94,9 @@ pub async fn run<L: Listener, C: Connect, D: Disk>(
         inbox: inbox_in,
     };
     engine.tell_when(stop);
+    for address in publishers {
+        engine.tasks.spawn(publisher::listen(address, engine.inbox.clone()));
+    }
     let mut clock_was_first = false;
     let halt = loop {
         if let Some(halt) = engine.perform_all(&mut pool) {

@@ -25,6 +25,7 @@ const SHOWN_LENGTH_MAX: usize = 100;
 pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let network = reader.read(&table::NETWORK, value::network);
     let node = node(reader, network);
+    let node_zmq = reader.read(&table::NODE_ZMQ, value::publishers);
     let sidechain = sidechain(reader);
     let bmm_blind = reader.read(&table::BMM_BLIND, value::boolean);
     let payout = payout(reader, network);
@@ -38,6 +39,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     Some(Settings {
         network: network?,
         node: node?,
+        node_zmq: node_zmq?,
         sidechain: sidechain?,
         bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },
         payout: payout?,

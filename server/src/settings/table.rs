@@ -114,6 +114,12 @@ pub(super) const RPC_COOKIE_FILE: Setting = Setting::new("rpc-cookie-file", "FIL
     "The .cookie file in bitcoind's data directory, in place of a password: read anew for each \
      call, and used when RPC_USER is empty.",
 );
+pub(super) const NODE_ZMQ: Setting = Setting::new("node-zmq", "ADDRESSES", "").means(
+    NODE,
+    "Where the node publishes hashblock and sequence (its zmqpubhashblock and zmqpubsequence), such \
+     as tcp://127.0.0.1:28332, with commas between several: a new tip or bid is then worked on at \
+     once. Empty, the node is asked every second.",
+);
 pub(super) const ENABLE_SIDECHAIN: Setting = Setting::new("enable-sidechain", BOOLEAN, "false")
     .means(
         SIDECHAIN,
@@ -199,6 +205,7 @@ pub const SETTINGS: &[Setting] = &[
     RPC_USER,
     RPC_PASSWORD,
     RPC_COOKIE_FILE,
+    NODE_ZMQ,
     ENABLE_SIDECHAIN,
     SIDECHAIN_NUMBER,
     SC_RPC_HOST,

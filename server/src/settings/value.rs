@@ -103,6 +103,23 @@ pub(super) fn remote_port(value: &str) -> Parsed<u16> {
     })
 }
 
+/// Addresses of ZMQ publishers, commas between them.
+pub(super) fn publishers(value: &str) -> Parsed<Vec<String>> {
+    let each = value.split(',').map(str::trim).filter(|address| !address.is_empty());
+    each.map(|address| {
+        let place = address.strip_prefix("tcp://").and_then(|place| place.rsplit_once(':'));
+        let (_, port) = place.filter(|(host_name, _)| host(host_name).is_ok()).ok_or_else(|| {
+            format!(
+                "{} is no address that a node publishes at, so nothing would be heard; write one \
+                 such as tcp://127.0.0.1:28332",
+                address.escape_debug()
+            )
+        })?;
+        remote_port(port).map(|_| address.to_owned())
+    })
+    .collect()
+}
+
 /// A port to listen on; 0 takes a free one.
 pub(super) fn local_port(value: &str) -> Parsed<u16> {
     value.parse().map_err(|_| {
