@@ -9,19 +9,17 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hashes::Hash as _;
-use bitcoin::hex::{DisplayHex as _, FromHex as _};
+use bitcoin::hex::FromHex as _;
 use bitcoin::{
     Amount, Block, BlockHash, CompactTarget, OutPoint, ScriptBuf, Sequence, Transaction, TxIn,
     TxMerkleNode, TxOut, Txid, Witness,
 };
-use harness::containers::bitcoind::{RPC_PASSWORD, RPC_USER};
-use harness::containers::{AddressKind, Bitcoind, BitcoindOptions, Wallet, wanted};
-use harness::http::{BlockVerdict, EnforcerOptions, EnforcerServer, Follower, SidechainServer};
+use harness::containers::{AddressKind, Bitcoind, wanted};
+use harness::http::{BlockVerdict, Follower, SidechainServer};
 use harness::rpc::RpcClient;
 use harness::sim::enforcer::Producer;
 use harness::sim::sidechain::{HStar, Sidechain, m7_script, m7s};
@@ -29,149 +27,20 @@ use harness::stack::RunningServer;
 use serde_json::{Value, json};
 use server::bmm::check;
 use simminer::runtime::MinerEvent;
-use tokio::sync::{broadcast, mpsc};
-use tokio::time::{interval, timeout};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-const PATIENCE: Duration = Duration::from_secs(30);
-/// bitcoind looks at its mempool for a template no more often than every five seconds.
-const TEMPLATE_PATIENCE: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(100);
-const EVENTS: usize = 10_000;
-/// The coins that bids are made of.
-const COINS: u32 = 30;
-const COIN: Amount = Amount::from_sat(1_000_000);
+#[path = "bmm/latency.rs"]
+mod latency;
+#[path = "bmm/network.rs"]
+mod network;
+
+use network::{COIN, EVENTS, First, LOOPBACK, Network, PATIENCE, Way, h_star};
+
 /// The slot of the sidechain whose daemon the server asks itself.
 const OWN_SLOT: u8 = 77;
 /// Before the first halving.
 const SUBSIDY: Amount = Amount::from_sat(50 * 100_000_000);
-
-const LOOPBACK: std::net::SocketAddr =
-    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-/// A bitcoind with coins for bids, and the simulated enforcer that judges its blocks.
-struct Network {
-    node: Bitcoind,
-    enforcer: EnforcerServer,
-    verdicts: broadcast::Receiver<BlockVerdict>,
-    wallet: Wallet,
-    coins: Vec<OutPoint>,
-}
-
-/// What a transaction says in its first output.
-#[derive(Clone, Copy)]
-enum First {
-    Bid { slot: u8, h_star: HStar, parent: BlockHash },
-    Payment,
-}
-
-impl Network {
-    async fn start() -> Self {
-        let node = Bitcoind::start(BitcoindOptions::default()).await.unwrap();
-        let wallet = node.create_wallet("bidder").await.unwrap();
-        let address = wallet.address(AddressKind::Bech32).await.unwrap();
-        node.generate(101, &address).await.unwrap();
-        let split = wallet.split(COINS, COIN, AddressKind::Bech32).await.unwrap();
-        node.generate(1, &address).await.unwrap();
-        let unspent = wallet.rpc("listunspent", json!([1])).await.unwrap();
-        let unspent = unspent.as_array().unwrap().iter();
-        let coins: Vec<OutPoint> = unspent
-            .filter(|coin| coin["txid"] == split.to_string() && coin["amount"] == 0.01)
-            .map(|coin| {
-                OutPoint::new(split, u32::try_from(coin["vout"].as_u64().unwrap()).unwrap())
-            })
-            .collect();
-        assert_eq!(coins.len(), COINS as usize);
-        let options = EnforcerOptions {
-            producer: Producer { votes: Some(Vec::new()), ..Producer::default() },
-            lag: Duration::from_millis(50),
-            ..EnforcerOptions::default()
-        };
-        let enforcer = EnforcerServer::start(node.client(), LOOPBACK, options).await.unwrap();
-        let verdicts = enforcer.verdicts();
-        Self { node, enforcer, verdicts, wallet, coins }
-    }
-
-    async fn tip(&self) -> BlockHash {
-        self.node.best_block_hash().await.unwrap()
-    }
-
-    /// Sends a transaction that pays `fee` and spends a coin of its own.
-    async fn send(&mut self, first: First, fee: u64) -> Txid {
-        let coin = self.coins.pop().unwrap();
-        self.spend(coin, COIN, first, fee).await
-    }
-
-    async fn bid(&mut self, slot: u8, h_star: HStar, parent: BlockHash, fee: u64) -> Txid {
-        self.send(First::Bid { slot, h_star, parent }, fee).await
-    }
-
-    async fn spend(&self, coin: OutPoint, value: Amount, first: First, fee: u64) -> Txid {
-        let change = self.wallet.address(AddressKind::Bech32).await.unwrap().to_string();
-        let left = value - Amount::from_sat(fee);
-        let change = json!({ change: left.to_string_in(bitcoin::Denomination::Bitcoin) });
-        let outputs = match first {
-            First::Bid { slot, h_star, parent } => {
-                json!([{ "data": m8_payload(slot, h_star, parent).to_lower_hex_string() }, change])
-            }
-            First::Payment => json!([change]),
-        };
-        let inputs = json!([{ "txid": coin.txid, "vout": coin.vout }]);
-        let raw = self.wallet.rpc("createrawtransaction", json!([inputs, outputs])).await.unwrap();
-        let signed = self.wallet.rpc("signrawtransactionwithwallet", json!([raw])).await.unwrap();
-        let sent: Transaction = deserialize_hex(signed["hex"].as_str().unwrap()).unwrap();
-        if matches!(first, First::Bid { .. }) {
-            let script = sent.output[0].script_pubkey.as_bytes();
-            assert_eq!((script.len(), &script[..5]), (70, &[0x6a, 0x44, 0x00, 0xbf, 0x00][..]));
-        }
-        self.wallet.rpc("sendrawtransaction", json!([signed["hex"]])).await.unwrap();
-        sent.compute_txid()
-    }
-
-    async fn template(&self) -> Value {
-        self.node.rpc("getblocktemplate", json!([{ "rules": ["segwit"] }])).await.unwrap()
-    }
-
-    /// Waits until bitcoind's template holds all of its mempool.
-    async fn settle(&self) {
-        let settled = async {
-            let mut poll = interval(POLL);
-            loop {
-                poll.tick().await;
-                let waiting = self.node.rpc("getrawmempool", json!([])).await.unwrap();
-                let template = self.template().await;
-                if template["transactions"].as_array().unwrap().len()
-                    == waiting.as_array().unwrap().len()
-                {
-                    return;
-                }
-            }
-        };
-        timeout(TEMPLATE_PATIENCE, settled).await.unwrap();
-    }
-
-    async fn verdict(&mut self) -> BlockVerdict {
-        timeout(PATIENCE, self.verdicts.recv()).await.unwrap().unwrap()
-    }
-}
-
-fn m8_payload(slot: u8, h_star: HStar, parent: BlockHash) -> Vec<u8> {
-    [&[0x00, 0xbf, 0x00, slot][..], &h_star.0, &parent.to_byte_array()].concat()
-}
-
-fn h_star(byte: u8) -> HStar {
-    // Not a palindrome: a reversed one must not pass.
-    let mut bytes = [byte; 32];
-    bytes[0] = 0x01;
-    HStar(bytes)
-}
-
-/// Where the server's templates and commitments come from.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Way {
-    Own,
-    Blind,
-    Enforcer,
-}
 
 /// The network with the server on it.
 struct Rig {
@@ -202,18 +71,9 @@ impl Rig {
             Way::Own => Some(own_sidechain(&network.node).await),
             Way::Blind | Way::Enforcer => None,
         };
-        let mut settings = vec![
-            ("NETWORK", "regtest".to_owned()),
-            ("PAYOUT_ADDRESS", payout.to_string()),
-            ("JOB_REFRESH_INTERVAL", "1".to_owned()),
-        ];
-        if way == Way::Enforcer {
-            settings.push(("RPC_PORT", network.enforcer.address().port().to_string()));
-        } else {
-            settings.push(("RPC_PORT", network.node.rpc_address().port().to_string()));
-            settings.push(("RPC_USER", RPC_USER.to_owned()));
-            settings.push(("RPC_PASSWORD", RPC_PASSWORD.to_owned()));
-        }
+        let mut settings = network.server_settings(way);
+        settings.push(("PAYOUT_ADDRESS", payout.to_string()));
+        settings.push(("JOB_REFRESH_INTERVAL", "1".to_owned()));
         if let Some((_, daemon)) = &own {
             settings.push(("ENABLE_SIDECHAIN", "true".to_owned()));
             settings.push(("SIDECHAIN_NUMBER", OWN_SLOT.to_string()));
@@ -232,7 +92,7 @@ impl Rig {
     /// The next job for the child of `tip`: its coinbase, as good as mined.
     async fn job_on(&mut self, tip: BlockHash) -> Transaction {
         loop {
-            let event = timeout(TEMPLATE_PATIENCE, self.jobs.recv()).await.unwrap().unwrap();
+            let event = timeout(PATIENCE, self.jobs.recv()).await.unwrap().unwrap();
             assert!(!matches!(event, MinerEvent::Complaint(_)), "nonsense: {event:?}");
             if let MinerEvent::Subscribed { extranonce1, extranonce2_size } = event {
                 self.extranonce = [extranonce1, vec![0; extranonce2_size]].concat();
@@ -271,7 +131,7 @@ impl Rig {
                 last = Some((paid, committed(&coinbase)));
             }
         };
-        let came = timeout(TEMPLATE_PATIENCE, as_expected).await;
+        let came = timeout(PATIENCE, as_expected).await;
         assert!(came.is_ok(), "wanted a job with {wanted:?}, the last had {last:?}");
     }
 

@@ -309,7 +309,11 @@ fn judge(hash: BlockHash, block: &Block, state: Option<&SidechainState>) -> Bloc
 }
 
 async fn plain_template(node: &RpcClient) -> Result<Value, RpcFailure> {
-    node.call("getblocktemplate", json!([{ "rules": ["segwit", "bip300301"] }])).await
+    node.call(
+        "getblocktemplate",
+        json!([{ "rules": ["segwit", "bip300301"], "blockreservedweight": 9_000 }]),
+    )
+    .await
 }
 
 /// A refusal of the node goes to the caller as it is.
