@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions};
+use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions, Way};
 
 /// The exit code when something cannot work or broke a law.
 pub const EXIT_FAILED: u8 = 1;
@@ -53,6 +53,10 @@ struct UpArguments {
     /// regtest node of your own
     #[arg(long, value_name = "NODE", default_value = "simulated")]
     node: NodeChoice,
+    /// How the sidechain is merge-mined: the server asks its daemon; or it bids, on the node's own
+    /// templates or on an enforcer's
+    #[arg(long, value_name = "WAY", value_enum, default_value_t)]
+    bmm: Way,
     /// Stop with exit code 0 after this many blocks that carry the sidechain's commitment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=BLOCKS_MAX))]
     blocks: Option<u64>,
@@ -71,7 +75,7 @@ struct UpArguments {
     #[arg(long, value_name = "SLOT", default_value_t = 9)]
     slot: u8,
     /// Seconds between the blocks of our own miners [default: 2, or full speed with
-    /// --blocks]
+    /// --blocks and --bmm own]
     #[arg(long, value_name = "SECONDS", value_parser = parse_pace)]
     pace: Option<Duration>,
     /// Print one JSON object a line; the first names every port in use
@@ -111,9 +115,11 @@ pub fn run() -> ExitCode {
 }
 
 fn options(arguments: UpArguments) -> UpOptions {
-    let full_speed = arguments.blocks.is_some();
+    // A bid takes up to a second to be seen, and lives for one block.
+    let full_speed = arguments.blocks.is_some() && arguments.bmm == Way::Own;
     UpOptions {
         node: arguments.node,
+        way: arguments.bmm,
         blocks: arguments.blocks,
         miners: arguments.miners,
         stratum_port: arguments.stratum,
@@ -208,6 +214,7 @@ mod tests {
             "harness up --miners 65",
             "harness up --stratum 65536",
             "harness up --slot 256",
+            "harness up --bmm none",
             "harness up --pace 0.1",
             "harness up --pace nan",
             "harness up --log =,=",

@@ -5,6 +5,7 @@
 //! a run that passes proves blind merged mining and not only mining. One inbox, one judge: every
 //! part tells the inbox, the judge decides. Not in here: what the parts are made of.
 
+mod bidder;
 mod coinbase;
 mod event;
 mod feed;
@@ -17,10 +18,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use server::pool::Counters;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
+use crate::http::{BlockVerdict, EnforcerServer};
 use crate::stack::{RunningServer, StackError};
 use event::{Printer, RpcPort, Started, UpEvent};
 use feed::PAYOUT_KEY_HASH;
@@ -29,7 +31,7 @@ use miners::{Crew, Miners};
 use node::{Backend, PASSWORD, USER};
 
 pub use judge::Ending;
-pub use node::{NodeChoice, NodeChoiceError, NodeError, NodeUrl};
+pub use node::{NodeChoice, NodeChoiceError, NodeError, NodeUrl, Way};
 
 /// Pause between blocks that a person can follow.
 pub const PACE_TO_FOLLOW: Duration = Duration::from_secs(2);
@@ -53,6 +55,8 @@ const NEVER: Duration = Duration::from_hours(24 * 365);
 pub struct UpOptions {
     /// Which node to mine on.
     pub node: NodeChoice,
+    /// How the sidechain is merge-mined.
+    pub way: Way,
     /// Merge-mined blocks after which it is over; without it the user stops it.
     pub blocks: Option<u64>,
     /// Miners of our own.
@@ -105,14 +109,20 @@ pub async fn run(
     let (told, inbox) = mpsc::channel(INBOX_INPUTS_MAX);
     let mut tasks = JoinSet::new();
     listen_for_the_end(&mut tasks, &told, panics);
-    let backend = node::start(&options.node, options.slot).await?;
+    let backend = node::start(&options.node, options.way, options.slot).await?;
     let server = start_server(&options, &backend).await?;
     let mut printer = Printer { output, json: options.json };
     let introduction = introduction(&options, &backend, &server);
     printer.print(started_at.elapsed(), &introduction)?;
 
     // The sidechain, and the node if it is ours, stay until the end of this function.
-    let Backend { sidechain: _sidechain, running: _running, feed, .. } = backend;
+    let Backend { sidechain: _sidechain, running: _running, enforcer, bidder, feed, .. } = backend;
+    if let Some(bidder) = bidder {
+        tasks.spawn(bidder.run(told.clone()));
+    }
+    if let Some(enforcer) = &enforcer {
+        tasks.spawn(tell_verdicts(enforcer.verdicts(), told.clone()));
+    }
     let rejected = server.data_dir().join("blocks").join("rejected");
     tasks.spawn(feed.run(told.clone(), server.counters(), rejected));
     tasks.spawn(tell_totals(server.counters(), told.clone()));
@@ -216,6 +226,16 @@ async fn tell_totals(mut counters: watch::Receiver<Counters>, told: mpsc::Sender
     }
 }
 
+/// Tells of blocks that the enforcer threw out again: each would have been money.
+async fn tell_verdicts(mut verdicts: broadcast::Receiver<BlockVerdict>, told: mpsc::Sender<Input>) {
+    while let Ok(verdict) = verdicts.recv().await {
+        if let BlockVerdict::Invalidated(hash, breaches) = verdict {
+            let why = format!("the enforcer invalidated block {hash}: {breaches}");
+            told.send(Input::Fault(why)).await.unwrap_or_default();
+        }
+    }
+}
+
 async fn start_server(options: &UpOptions, backend: &Backend) -> Result<RunningServer, UpError> {
     let settings = server_settings(options, backend);
     let started = RunningServer::start(&settings).await;
@@ -229,26 +249,46 @@ async fn start_server(options: &UpOptions, backend: &Backend) -> Result<RunningS
 
 /// The settings, as they would stand in a `.env` file.
 fn server_settings(options: &UpOptions, backend: &Backend) -> Vec<(&'static str, String)> {
-    let node = &backend.node;
-    let (user, password) = node.credentials.clone().unwrap_or_default();
-    let sidechain = backend.sidechain.address();
-    vec![
+    let mut settings = vec![
         ("NETWORK", "regtest".to_owned()),
-        ("RPC_HOST", node.host.clone()),
-        ("RPC_PORT", node.port.to_string()),
-        ("RPC_USER", user),
-        ("RPC_PASSWORD", password),
-        ("ENABLE_SIDECHAIN", "true".to_owned()),
-        ("SIDECHAIN_NUMBER", options.slot.to_string()),
-        ("SC_RPC_HOST", sidechain.ip().to_string()),
-        ("SC_RPC_PORT", sidechain.port().to_string()),
-        ("SC_RPC_USER", USER.to_owned()),
-        ("SC_RPC_PASSWORD", PASSWORD.to_owned()),
         ("MINER_PKH_HEX", simminer::hex::encode(&PAYOUT_KEY_HASH)),
         // A new candidate of the sidechain must not wait for long.
         ("JOB_REFRESH_INTERVAL", "1".to_owned()),
         ("STRATUM_HOST", options.listen.to_string()),
         ("STRATUM_PORT", options.stratum_port.to_string()),
+    ];
+    settings.extend(template_settings(backend));
+    settings.extend(backend.zmq.map(|zmq| ("NODE_ZMQ", format!("tcp://{zmq}"))));
+    if options.way == Way::Own {
+        let sidechain = backend.sidechain.address();
+        settings.extend([
+            ("ENABLE_SIDECHAIN", "true".to_owned()),
+            ("SIDECHAIN_NUMBER", options.slot.to_string()),
+            ("SC_RPC_HOST", sidechain.ip().to_string()),
+            ("SC_RPC_PORT", sidechain.port().to_string()),
+            ("SC_RPC_USER", USER.to_owned()),
+            ("SC_RPC_PASSWORD", PASSWORD.to_owned()),
+        ]);
+    }
+    settings
+}
+
+/// Who gives templates: the enforcer, which asks nobody for a password, or the node.
+fn template_settings(backend: &Backend) -> Vec<(&'static str, String)> {
+    if let Some(enforcer) = &backend.enforcer {
+        let address = enforcer.address();
+        return vec![
+            ("RPC_HOST", address.ip().to_string()),
+            ("RPC_PORT", address.port().to_string()),
+        ];
+    }
+    let node = &backend.node;
+    let (user, password) = node.credentials.clone().unwrap_or_default();
+    vec![
+        ("RPC_HOST", node.host.clone()),
+        ("RPC_PORT", node.port.to_string()),
+        ("RPC_USER", user),
+        ("RPC_PASSWORD", password),
     ]
 }
 
@@ -262,6 +302,8 @@ fn introduction(options: &UpOptions, backend: &Backend, server: &RunningServer) 
             credentials: credentials.filter(|_| backend.is_ours),
         },
         node_zmq: backend.zmq,
+        bmm: options.way.explained(),
+        enforcer: backend.enforcer.as_ref().map(EnforcerServer::address),
         sidechain: RpcPort {
             rpc: backend.sidechain.address().to_string(),
             credentials: Some((USER.to_owned(), PASSWORD.to_owned())),

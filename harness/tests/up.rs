@@ -99,6 +99,17 @@ fn five_blocks_are_mined_and_the_ports_are_named_first() {
     assert_eq!((&started["slot"], &started["miners"]), (&SLOT.into(), &1.into()));
 }
 
+/// Bids are seen within a second and live for one block, so these runs keep a pace.
+#[test]
+fn bids_advance_the_sidechain_blind_and_behind_an_enforcer() {
+    for way in ["blind", "enforcer"] {
+        let events = assert_mined(&finished(&["--blocks", "3", "--bmm", way, "--json"]), 3);
+        let started = &events[0];
+        assert!(started["bmm"].as_str().unwrap().starts_with(way), "{started}");
+        assert_eq!(started["enforcer"].is_string(), way == "enforcer", "{started}");
+    }
+}
+
 #[test]
 fn people_get_lines_and_nothing_on_standard_error() {
     let output = finished(&["--blocks", "2", "--slot", "77"]);

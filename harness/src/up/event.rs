@@ -55,6 +55,11 @@ pub(super) struct Started {
     /// Where the node publishes over ZMQ, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) node_zmq: Option<SocketAddr>,
+    /// How the sidechain is merge-mined.
+    pub(super) bmm: &'static str,
+    /// The enforcer that gives templates and judges blocks, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) enforcer: Option<SocketAddr>,
     /// The sidechain.
     pub(super) sidechain: RpcPort,
     /// The sidechain's slot.
@@ -152,8 +157,11 @@ impl<W: Write> Printer<W> {
 }
 
 fn introduce(started: &Started) -> String {
-    let Started { node_kind, node, sidechain, slot, stratum, miners, blocks, .. } = started;
+    let Started { node_kind, node, bmm, sidechain, slot, stratum, miners, blocks, .. } = started;
     let zmq = started.node_zmq.map_or_else(String::new, |zmq| format!(", ZMQ at tcp://{zmq}"));
+    let enforcer = started.enforcer.map_or_else(String::new, |enforcer| {
+        format!("enforcer   simulated, JSON-RPC at http://{enforcer}\n  ")
+    });
     let crew = match miners {
         0 => "point your miners there: any user, any password".to_owned(),
         1 => "one miner of our own".to_owned(),
@@ -165,7 +173,8 @@ fn introduce(started: &Started) -> String {
     );
     format!(
         "harness up: blind merged mining on regtest\n  \
-         node       {node_kind}, JSON-RPC at {node}{zmq}\n  \
+         way        {bmm}\n  \
+         node       {node_kind}, JSON-RPC at {node}{zmq}\n  {enforcer}\
          sidechain  slot {slot}, JSON-RPC at {sidechain}\n  \
          stratum    stratum+tcp://{stratum}; {crew}\n  \
          until      {end}\n"

@@ -14,11 +14,13 @@ use bitcoin::BlockHash;
 use hyper::{StatusCode, Uri};
 use serde_json::{Value, json};
 
+use super::bidder::{self, Bidder};
 use super::feed::{ChainWatch, Feed};
 use crate::containers::bitcoind::{RPC_PASSWORD, RPC_USER};
 use crate::containers::{Bitcoind, BitcoindOptions, ContainerError};
 use crate::http::{
-    Credentials, Follower, NodeServer, ServeError, SharedWorld, SidechainServer, wall_clock,
+    Credentials, EnforcerError, EnforcerOptions, EnforcerServer, Follower, NodeServer, ServeError,
+    SharedWorld, SidechainServer, wall_clock,
 };
 use crate::rpc::{RpcClient, RpcFailure};
 use crate::sim::World;
@@ -49,6 +51,29 @@ pub enum NodeChoice {
     Container,
     /// One that the user runs, on regtest.
     Own(NodeUrl),
+}
+
+/// How the sidechain is merge-mined.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, clap::ValueEnum)]
+pub enum Way {
+    /// The server asks the sidechain's own daemon for h*.
+    #[default]
+    Own,
+    /// The sidechain bids in the mempool, and the server holds the auction over a plain template.
+    Blind,
+    /// The sidechain bids in the mempool, and an enforcer holds the auction and gives the template.
+    Enforcer,
+}
+
+impl Way {
+    /// In words.
+    pub(super) const fn explained(self) -> &'static str {
+        match self {
+            Self::Own => "own: the server asks the sidechain's daemon for h*",
+            Self::Blind => "blind: bids in the mempool, the server holds the auction",
+            Self::Enforcer => "enforcer: bids in the mempool, the enforcer holds the auction",
+        }
+    }
 }
 
 /// Where a node's JSON-RPC is and how to be let in.
@@ -183,6 +208,16 @@ pub enum NodeError {
         /// What it calls its chain.
         chain: String,
     },
+    /// Nobody would bid there.
+    #[error(
+        "--bmm blind and --bmm enforcer make bids from a wallet of their own, so they need --node \
+         simulated or --node bitcoind; on your own node start the server itself, and bid with your \
+         sidechain"
+    )]
+    NoBidder,
+    /// There is no enforcer.
+    #[error(transparent)]
+    Enforcer(#[from] EnforcerError),
     /// It answers in another language.
     #[error(
         "what listens at {0} did not say which chain it is on: is it the JSON-RPC of a Bitcoin \
@@ -203,6 +238,10 @@ pub(super) struct Backend {
     pub(super) zmq: Option<SocketAddr>,
     /// The sidechain, on its port.
     pub(super) sidechain: SidechainServer,
+    /// What gives the templates in the node's place.
+    pub(super) enforcer: Option<EnforcerServer>,
+    /// Who bids, if anybody has to.
+    pub(super) bidder: Option<Bidder>,
     /// What happens at both.
     pub(super) feed: Feed,
     /// The node, if it is ours: dropped, its port closes and its container is removed.
@@ -210,21 +249,21 @@ pub(super) struct Backend {
 }
 
 /// Starts what is to be started and makes sure of the rest.
-pub(super) async fn start(choice: &NodeChoice, slot: u8) -> Result<Backend, NodeError> {
-    match choice {
-        NodeChoice::Simulated => simulated(slot).await,
-        NodeChoice::Container => {
-            let bitcoind = Bitcoind::start(BitcoindOptions::default()).await?;
-            let node = NodeUrl::ours(bitcoind.rpc_address(), RPC_USER, RPC_PASSWORD);
-            let zmq = Some(bitcoind.zmq_address());
-            let backend = real("bitcoind in a container", node, slot).await?;
-            Ok(Backend { is_ours: true, zmq, running: Some(Box::new(bitcoind)), ..backend })
-        }
-        NodeChoice::Own(url) => real("your own", url.clone(), slot).await,
+pub(super) async fn start(choice: &NodeChoice, way: Way, slot: u8) -> Result<Backend, NodeError> {
+    let mut backend = match choice {
+        NodeChoice::Simulated => simulated(way, slot).await?,
+        NodeChoice::Container => container(way, slot).await?,
+        NodeChoice::Own(_) if way != Way::Own => return Err(NodeError::NoBidder),
+        NodeChoice::Own(url) => real("your own", url.clone(), slot).await?.0,
+    };
+    if way == Way::Enforcer {
+        let (client, options) = (backend.node.client(), EnforcerOptions::default());
+        backend.enforcer = Some(EnforcerServer::start(client, ANY_PORT, options).await?);
     }
+    Ok(backend)
 }
 
-async fn simulated(slot: u8) -> Result<Backend, NodeError> {
+async fn simulated(way: Way, slot: u8) -> Result<Backend, NodeError> {
     let world = SharedWorld::new(World::new([slot], SEED));
     let feed = Feed::World(world.subscribe());
     let credentials = Some(Credentials::new(USER, PASSWORD));
@@ -235,14 +274,34 @@ async fn simulated(slot: u8) -> Result<Backend, NodeError> {
         node: NodeUrl::ours(server.address(), USER, PASSWORD),
         is_ours: true,
         zmq: None,
+        enforcer: None,
+        bidder: (way != Way::Own).then(|| Bidder::simulated(world.clone(), slot)),
         sidechain: SidechainServer::start(world, slot, ANY_PORT, credentials).await?,
         feed,
         running: Some(Box::new(server)),
     })
 }
 
+async fn container(way: Way, slot: u8) -> Result<Backend, NodeError> {
+    let bitcoind = Bitcoind::start(BitcoindOptions::default()).await?;
+    // The sidechain begins at the tip, so the coins of bids come first.
+    let wallet = match way {
+        Way::Own => None,
+        Way::Blind | Way::Enforcer => Some(bidder::fill_wallet(&bitcoind).await?),
+    };
+    let node = NodeUrl::ours(bitcoind.rpc_address(), RPC_USER, RPC_PASSWORD);
+    let zmq = Some(bitcoind.zmq_address());
+    let (backend, follower) = real("bitcoind in a container", node, slot).await?;
+    let bidder = wallet.map(|wallet| Bidder::with_wallet(wallet, follower, slot));
+    Ok(Backend { is_ours: true, zmq, bidder, running: Some(Box::new(bitcoind)), ..backend })
+}
+
 /// A real node: the sidechain begins at its tip, and follows it from there.
-async fn real(kind: &'static str, node: NodeUrl, slot: u8) -> Result<Backend, NodeError> {
+async fn real(
+    kind: &'static str,
+    node: NodeUrl,
+    slot: u8,
+) -> Result<(Backend, Arc<Follower<RpcClient>>), NodeError> {
     let (tip, height) = probe(&node).await?;
     let client = node.client();
     let sidechain = Sidechain::new(slot, SEED, tip);
@@ -250,8 +309,11 @@ async fn real(kind: &'static str, node: NodeUrl, slot: u8) -> Result<Backend, No
     let credentials = Some(Credentials::new(USER, PASSWORD));
     let sidechain =
         SidechainServer::start_following(Arc::clone(&follower), ANY_PORT, credentials).await?;
-    let feed = Feed::Chain(ChainWatch::new(follower, client, slot, height));
-    Ok(Backend { kind, node, is_ours: false, zmq: None, sidechain, feed, running: None })
+    let feed = Feed::Chain(ChainWatch::new(Arc::clone(&follower), client, slot, height));
+    let (zmq, enforcer, bidder, running) = (None, None, None, None);
+    let backend =
+        Backend { kind, node, is_ours: false, zmq, enforcer, bidder, sidechain, feed, running };
+    Ok((backend, follower))
 }
 
 /// The node's tip and its height, if it is a node on regtest.
