@@ -39,6 +39,15 @@ pub struct OwnSidechain {
     pub header: BmmHeader,
     /// What to do when its daemon does not answer.
     pub fallback: Fallback,
+    /// The larger number wins a slot that two of our own sidechains want.
+    pub priority: u32,
+}
+
+impl OwnSidechain {
+    /// A sidechain with nothing unusual about it: a BIP-0301 M7, zeroed without an answer.
+    pub const fn new(slot: Slot) -> Self {
+        Self { slot, header: BmmHeader::M7, fallback: Fallback::Zero, priority: 0 }
+    }
 }
 
 /// What is committed for a slot whose daemon does not answer (`BMM_FALLBACK`).

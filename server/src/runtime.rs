@@ -85,7 +85,7 @@ pub async fn serve_until(
         "drivechain-stratum starts"
     );
     let disk = FileDisk::open(&settings.data_dir)?;
-    let daemons = settings.sidechain.iter().map(|sidechain| &sidechain.daemon);
+    let daemons = settings.sidechains.iter().map(|sidechain| &sidechain.daemon);
     let endpoints: Vec<RpcEndpoint> =
         core::iter::once(&settings.node).chain(daemons).cloned().collect();
     let config = config(settings);
@@ -107,10 +107,11 @@ fn shown(address: std::io::Result<SocketAddr>) -> String {
 
 /// What the core is told of the settings.
 fn config(settings: &Settings) -> Config {
-    let sidechains = settings.sidechain.iter().map(|sidechain| OwnSidechain {
+    let sidechains = settings.sidechains.iter().map(|sidechain| OwnSidechain {
         slot: sidechain.slot,
         header: sidechain.header,
         fallback: sidechain.fallback,
+        priority: sidechain.priority,
     });
     Config {
         network: settings.network,

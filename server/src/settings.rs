@@ -8,8 +8,10 @@
 //! **Invariant:** what is in [`Settings`] can be used as it is; whatever cannot is a problem with
 //! one line that says what to do, and no line shows a secret.
 
+mod entries;
 mod payout;
 mod reader;
+mod sections;
 mod source;
 mod table;
 mod value;
@@ -25,6 +27,7 @@ use bitcoin::Network;
 
 pub use self::payout::Payout;
 use self::reader::Reader;
+pub use self::sections::{SECTIONS, Section, table as sections_table};
 use self::source::Findings;
 pub use self::source::Source;
 pub use self::table::{SETTINGS, Setting, command, table};
@@ -49,8 +52,8 @@ pub struct Settings {
     pub node: RpcEndpoint,
     /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
     pub node_zmq: Vec<String>,
-    /// The sidechain to mine, if any.
-    pub sidechain: Option<Sidechain>,
+    /// The sidechains whose daemons are asked: that of `ENABLE_SIDECHAIN`, then the file's.
+    pub sidechains: Vec<Sidechain>,
     /// Whether bids in the template are taken (BIP-0301).
     pub bmm_blind: Mode,
     /// Where the reward goes.
@@ -82,6 +85,8 @@ pub struct Sidechain {
     pub header: BmmHeader,
     /// What to commit to while the daemon does not answer.
     pub fallback: Fallback,
+    /// The larger number wins a slot that two of them want.
+    pub priority: u32,
 }
 
 /// Where and as whom a JSON-RPC is called.
@@ -148,6 +153,8 @@ pub struct Loaded {
     pub print_config: bool,
     /// Each setting with its text and where that came from, in the order of [`SETTINGS`].
     pub effective: Vec<Effective>,
+    /// Each entry of the settings file's sections on a line, secrets masked.
+    pub entries: Vec<String>,
 }
 
 /// One setting as it came out of all its sources.
@@ -162,7 +169,8 @@ pub struct Effective {
 }
 
 impl Loaded {
-    /// What `--print-config` prints: lines that an environment file may have.
+    /// What `--print-config` prints: lines that an environment file may have. What only the
+    /// settings file can say follows as remarks.
     pub fn listing(&self) -> String {
         let texts: Vec<String> = self
             .effective
@@ -175,7 +183,8 @@ impl Loaded {
             .zip(&self.effective)
             .map(|(text, each)| format!("{text:width$}  # {}\n", each.source))
             .collect();
-        lines.concat()
+        let entries = self.entries.iter().map(|entry| format!("# {entry}\n"));
+        lines.into_iter().chain(entries).collect()
     }
 }
 
@@ -236,25 +245,26 @@ pub fn load(
     let file = |flag, default| (Path::new(named(flag).map_or(default, String::as_str)), flag);
     let (env_path, env_flag) = file(table::ENV_FILE_FLAG, table::ENV_FILE);
     let (config_path, config_flag) = file(table::CONFIG_FLAG, table::CONFIG_FILE);
-    let layers = vec![
-        source::flags(&matches),
-        source::environment(environment, &mut findings),
-        source::env_file(env_path, named(env_flag).is_some(), files, &mut findings),
-        source::config_file(config_path, named(config_flag).is_some(), files, &mut findings),
-    ];
+    let flags = source::flags(&matches);
+    let environment_layer = source::environment(environment, &mut findings);
+    let env_file = source::env_file(env_path, named(env_flag).is_some(), files, &mut findings);
+    let (config_file, entries) =
+        source::config_file(config_path, named(config_flag).is_some(), files, &mut findings);
+    let layers = vec![flags, environment_layer, env_file, config_file];
     // With a source in doubt, more would be said of values than is known.
     let Findings { problems, warnings } = findings;
     if !problems.is_empty() {
         return Err(SettingsError::Invalid { problems, warnings });
     }
     let home = environment.get("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-    let mut reader = Reader::new(layers, home);
+    let mut reader = Reader::new(layers, entries, home);
     match reader::settings(&mut reader) {
         Some(settings) if reader.findings.problems.is_empty() => Ok(Loaded {
             settings,
             warnings: [warnings, reader.findings.warnings].concat(),
             print_config: matches.get_flag(table::PRINT_CONFIG_FLAG),
             effective: reader.effective,
+            entries: reader.entries.iter().map(entries::Entry::listing).collect(),
         }),
         _ => {
             let problems = reader.findings.problems;

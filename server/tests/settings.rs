@@ -192,7 +192,7 @@ fn defaults_are_the_documented_ones() {
     LOG_LEVEL=info                      # default
     ");
     let settings = Start::default().settings();
-    assert_eq!(settings.sidechain, None);
+    assert_eq!(settings.sidechains, []);
     assert_eq!(settings.payout.script.to_hex_string(), "51");
     assert_eq!(settings.log_format, LogFormat::Text);
 }
@@ -218,15 +218,15 @@ fn a_full_file_of_the_first_user_becomes_types() {
     assert_eq!(loaded.warnings, [""; 0]);
     assert_snapshot!(wrapped(&format!("{:?}", loaded.settings)), @r#"
     Settings { network: Signet, node: RpcEndpoint { host: "10.0.0.5", port: 38332,
-      credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], sidechain:
-      Some(Sidechain { slot: Slot(9), daemon: RpcEndpoint { host: "localhost", port: 6009,
+      credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], sidechains:
+      [Sidechain { slot: Slot(9), daemon: RpcEndpoint { host: "localhost", port: 6009,
       credentials: Basic { user: "side", password: ******** } }, header: BmmHeader([209, 97,
-      115, 104]), fallback: Zero }), bmm_blind: On, payout: Payout { script: Script(OP_DUP
-      OP_HASH160 OP_PUSHBYTES_20 89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY
-      OP_CHECKSIG), description: "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)"
-      }, stratum_host: "0.0.0.0", stratum_port: 3333, pool_difficulty: Difficulty { digits:
-      15, exponent: -5 }, job_refresh_interval: 10s, data_dir: "./drivechain-stratum-data",
-      log_format: Text, log_level: "info" }
+      115, 104]), fallback: Zero, priority: 0 }], bmm_blind: On, payout: Payout { script:
+      Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20 89abcdefabbaabbaabbaabbaabbaabbaabbaabba
+      OP_EQUALVERIFY OP_CHECKSIG), description: "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh
+      (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0", stratum_port: 3333, pool_difficulty:
+      Difficulty { digits: 15, exponent: -5 }, job_refresh_interval: 10s, data_dir:
+      "./drivechain-stratum-data", log_format: Text, log_level: "info" }
     "#);
 }
 
@@ -239,7 +239,7 @@ fn defaults_that_depend_on_other_settings() {
     );
     assert_eq!(port("mainnet"), 8332);
     let start = Start::quiet().flag("--enable-sidechain").flag("--sidechain-number=255");
-    assert_eq!(start.settings().sidechain.map(|sidechain| sidechain.daemon.port), Some(6255));
+    assert_eq!(start.settings().sidechains[0].daemon.port, 6255);
 }
 
 #[test]
@@ -252,11 +252,12 @@ fn names_of_networks() {
 
 #[test]
 fn yes_and_no() {
-    let enabled =
-        |value| Start::quiet().variable("ENABLE_SIDECHAIN", value).settings().sidechain.is_some();
+    let enabled = |value| {
+        !Start::quiet().variable("ENABLE_SIDECHAIN", value).settings().sidechains.is_empty()
+    };
     assert_eq!(["true", "TRUE", "1", "yes", "Yes", "on"].map(enabled), [true; 6]);
     assert_eq!(["false", "False", "0", "no", "NO", "off"].map(enabled), [false; 6]);
-    let flag = |flag| Start::quiet().flag(flag).settings().sidechain.is_some();
+    let flag = |flag| !Start::quiet().flag(flag).settings().sidechains.is_empty();
     assert!(flag("--enable-sidechain") && flag("--enable-sidechain=yes"));
     assert!(!flag("--enable-sidechain=no"));
 }
@@ -591,7 +592,7 @@ fn every_problem_is_told_at_once_and_on_one_line() {
 #[test]
 fn another_bmm_header_is_warned_of() {
     let start = Start::quiet().variable("BMM_HEADER_HEX", "00000001").flag("--enable-sidechain");
-    assert_eq!(start.settings().sidechain.map(|side| side.header.0), Some([0, 0, 0, 1]));
+    assert_eq!(start.settings().sidechains[0].header.0, [0, 0, 0, 1]);
     assert_snapshot!(start.warnings(), @r"
     BMM_HEADER_HEX is not d1617368 (BIP301 M7): enforcers will not see the commitments and
       the sidechain will not advance; leave it empty unless your sidechain differs
@@ -638,13 +639,13 @@ fn environment_files_as_people_write_them() {
          MINER_PKH_HEX= # none yet\nSTRATUM_PORT=\"4444\"\nSC_RPC_USER=a#b$c\nLOG_LEVEL=warn ",
     );
     let loaded = start.flag("--enable-sidechain").loaded();
-    let Settings { node, sidechain, stratum_port, log_level, .. } = loaded.settings;
+    let Settings { node, sidechains, stratum_port, log_level, .. } = loaded.settings;
     assert_eq!((stratum_port, log_level.as_str()), (4444, "warn"));
     assert_eq!(node.host, "node.example");
     let Credentials::Basic { user, password } = node.credentials else { panic!("not basic") };
     assert_eq!((user.as_str(), password.expose()), ("ann lee", "pa$$word ${HOME} $1 \"#"));
-    let daemon = sidechain.map(|sidechain| sidechain.daemon.credentials);
-    let Some(Credentials::Basic { user, password }) = daemon else { panic!("not basic") };
+    let daemon = sidechains[0].daemon.credentials.clone();
+    let Credentials::Basic { user, password } = daemon else { panic!("not basic") };
     assert_eq!((user.as_str(), password.expose()), ("a#b$c", "$literal\\\\ #"));
 }
 
@@ -694,8 +695,8 @@ fn toml_scalars_need_no_quotes() {
     );
     let settings = start.settings();
     assert_eq!((settings.stratum_port, settings.job_refresh_interval.as_secs()), (4444, 30));
-    let sidechain = settings.sidechain.map(|side| (side.slot.0, side.header.0, side.daemon.port));
-    assert_eq!(sidechain, Some((15, *b"aash", 6015)));
+    let side = &settings.sidechains[0];
+    assert_eq!((side.slot.0, side.header.0, side.daemon.port), (15, *b"aash", 6015));
 }
 
 #[test]

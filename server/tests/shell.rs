@@ -19,9 +19,8 @@ use std::time::{Duration, Instant};
 use bitcoin::{Network, ScriptBuf};
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
-use server::bmm::message::BmmHeader;
 use server::clock::UnixTime;
-use server::config::{Config, Fallback, Limits, OwnSidechain};
+use server::config::{Config, Limits, OwnSidechain};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
 use server::pool::action::Halt;
@@ -57,8 +56,7 @@ fn config() -> Config {
 }
 
 fn with_sidechain() -> Config {
-    let chain = OwnSidechain { slot: Slot(9), header: BmmHeader::M7, fallback: Fallback::Zero };
-    Config { sidechains: vec![chain], ..config() }
+    Config { sidechains: vec![OwnSidechain::new(Slot(9))], ..config() }
 }
 
 fn endpoint(port: u16) -> RpcEndpoint {

@@ -16,9 +16,8 @@ use rand::{RngExt as _, SeedableRng as _};
 use server::Pool;
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
-use server::bmm::message::BmmHeader;
 use server::clock::{Instant, Now, UnixTime};
-use server::config::{Config, Fallback, Limits, OwnSidechain};
+use server::config::{Config, Limits, OwnSidechain};
 use server::journal::Recovered;
 use server::node::rpc::{CallError, HttpReply};
 use server::pool::action::{Action, CallId, Endpoint, WriteId};
@@ -101,15 +100,13 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(seed: u64) -> Self {
-        let chain =
-            OwnSidechain { slot: Slot(SLOT), header: BmmHeader::M7, fallback: Fallback::Zero };
         let config = Config {
             network: Network::Regtest,
             payout: ScriptBuf::from_bytes(vec![0x51]),
             difficulty: "1e-12".parse().unwrap(),
             refresh: Duration::from_secs(10),
             blind: Mode::On,
-            sidechains: vec![chain],
+            sidechains: vec![OwnSidechain::new(Slot(SLOT))],
             limits: Limits::default(),
         };
         let now = Now { mono: Instant::ZERO, unix: UnixTime(START) };

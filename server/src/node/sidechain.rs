@@ -89,13 +89,12 @@ impl Daemon {
 mod tests {
     use super::*;
     use crate::bmm::Slot;
-    use crate::bmm::message::BmmHeader;
 
     const TIP: Hash = [1; 32];
     const NEXT: Hash = [2; 32];
 
     fn daemon(fallback: Fallback) -> Daemon {
-        Daemon::new(OwnSidechain { slot: Slot(9), header: BmmHeader::M7, fallback })
+        Daemon::new(OwnSidechain { fallback, ..OwnSidechain::new(Slot(9)) })
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "the form in which replies come")]

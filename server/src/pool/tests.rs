@@ -12,7 +12,6 @@ use super::event::{ConnId, Event};
 use super::*;
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
-use crate::bmm::message::BmmHeader;
 use crate::clock::UnixTime;
 use crate::config::{Fallback, Limits, OwnSidechain};
 use crate::mining::block::FoundBlock;
@@ -56,7 +55,7 @@ fn config() -> Config {
 }
 
 fn with_sidechain(fallback: Fallback) -> Config {
-    let chain = OwnSidechain { slot: Slot(9), header: BmmHeader::M7, fallback };
+    let chain = OwnSidechain { fallback, ..OwnSidechain::new(Slot(9)) };
     Config { sidechains: vec![chain], ..config() }
 }
 

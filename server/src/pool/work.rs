@@ -233,7 +233,8 @@ impl Pool {
             .enumerate()
             .filter_map(|(sidechain, daemon)| {
                 let commitment = daemon.commitment(settled.template.parent)?;
-                Some(Candidate { sidechain, priority: 0, commitment })
+                let priority = self.config.sidechains[sidechain].priority;
+                Some(Candidate { sidechain, priority, commitment })
             })
             .collect();
         policy::choose(&settled.given, &settled.won(), &own)

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use bitcoin::Network;
 
 use super::MASK;
+use super::entries::Entry;
 use super::payout::Payout;
+use super::sections;
 use super::source::{Findings, Layer, Source};
 use super::table::{self, Setting};
 use super::value;
@@ -17,7 +19,7 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 
 /// First port of the sidechain daemons: slot `n` listens on this plus `n`, by convention.
-const SIDECHAIN_PORT_BASE: u16 = 6_000;
+pub(super) const SIDECHAIN_PORT_BASE: u16 = 6_000;
 /// Characters of a value that a message repeats.
 const SHOWN_LENGTH_MAX: usize = 100;
 
@@ -26,7 +28,8 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let network = reader.read(&table::NETWORK, value::network);
     let node = node(reader, network);
     let node_zmq = reader.read(&table::NODE_ZMQ, value::publishers);
-    let sidechain = sidechain(reader);
+    let first = sidechain(reader);
+    let others = sections::sidechains(&mut reader.entries, &mut reader.findings);
     let bmm_blind = reader.read(&table::BMM_BLIND, value::boolean);
     let payout = payout(reader, network);
     let stratum_host = reader.read(&table::STRATUM_HOST, value::host);
@@ -40,7 +43,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         network: network?,
         node: node?,
         node_zmq: node_zmq?,
-        sidechain: sidechain?,
+        sidechains: first?.into_iter().chain(others?).collect(),
         bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },
         payout: payout?,
         stratum_host: stratum_host?,
@@ -81,7 +84,7 @@ fn node(reader: &mut Reader, network: Option<Network>) -> Option<RpcEndpoint> {
     Some(RpcEndpoint { host: host?, port: port?, credentials })
 }
 
-fn basic(user: String, password: String) -> Credentials {
+pub(super) fn basic(user: String, password: String) -> Credentials {
     if user.is_empty() && password.is_empty() {
         return Credentials::None;
     }
@@ -108,7 +111,8 @@ fn sidechain(reader: &mut Reader) -> Option<Option<Sidechain>> {
         );
     }
     let daemon = RpcEndpoint { host: host?, port: port?, credentials: basic(user?, password?) };
-    let sidechain = Sidechain { slot: slot?, daemon, header: header?, fallback: fallback? };
+    let (header, fallback) = (header?, fallback?);
+    let sidechain = Sidechain { slot: slot?, daemon, header, fallback, priority: 0 };
     Some(enabled?.then_some(sidechain))
 }
 
@@ -154,6 +158,8 @@ fn payout(reader: &mut Reader, network: Option<Network>) -> Option<Payout> {
 /// Takes each setting from the strongest layer that has it.
 pub(super) struct Reader {
     layers: Vec<Layer>,
+    /// The tables of the settings file.
+    pub(super) entries: Vec<Entry>,
     /// What `~/` means in a path.
     home: Option<PathBuf>,
     pub(super) findings: Findings,
@@ -162,8 +168,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn new(layers: Vec<Layer>, home: Option<PathBuf>) -> Self {
-        Self { layers, home, findings: Findings::default(), effective: Vec::new() }
+    pub(super) fn new(layers: Vec<Layer>, entries: Vec<Entry>, home: Option<PathBuf>) -> Self {
+        let (findings, effective) = (Findings::default(), Vec::new());
+        Self { layers, entries, home, findings, effective }
     }
 
     /// The value of `setting`, or `None` and a problem.
@@ -229,7 +236,7 @@ impl Reader {
 }
 
 /// `value` as a message repeats it: on one line, and not endless.
-fn short(value: &str) -> String {
+pub(super) fn short(value: &str) -> String {
     let mut shown = String::new();
     for character in value.chars().take(SHOWN_LENGTH_MAX) {
         if character.is_control() {

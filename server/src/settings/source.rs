@@ -16,6 +16,8 @@ use clap::ArgMatches;
 use toml::de::{DeTable, DeValue};
 
 use super::Files;
+use super::entries::{self, Entry};
+use super::sections::SECTIONS;
 use super::table::{SETTINGS, Setting};
 
 /// Edits between an unknown key and the setting that was probably meant.
@@ -139,15 +141,16 @@ pub(super) fn env_file(
     layer
 }
 
-/// The values of the TOML file `path`, which must exist only if `named`.
+/// The values and the sections of the TOML file `path`, which must exist only if `named`.
 pub(super) fn config_file(
     path: &Path,
     named: bool,
     files: &Files<'_>,
     findings: &mut Findings,
-) -> Layer {
+) -> (Layer, Vec<Entry>) {
     let source = Source::ConfigFile(path.to_owned());
     let mut layer = Layer::new(source.clone());
+    let mut entries = Vec::new();
     let text = read(path, named, files, findings);
     let table = match DeTable::parse(&text) {
         Ok(table) => table.into_inner(),
@@ -159,13 +162,19 @@ pub(super) fn config_file(
                 "{source} line {line}: {what}; nothing in the file can be trusted, correct it as \
                  TOML: names in lower case, texts in quotes"
             ));
-            return layer;
+            return (layer, entries);
         }
     };
     for (key, value) in &table {
         let key = key.get_ref();
+        if let Some(section) = SECTIONS.iter().find(|section| section.name == *key) {
+            entries.extend(entries::collect(section, value.get_ref(), &source, findings));
+            continue;
+        }
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == *key) else {
-            let meant = suggest(key).map(Setting::key);
+            let sections = SECTIONS.iter().map(|section| section.name.to_owned());
+            let names: Vec<String> = SETTINGS.iter().map(Setting::key).chain(sections).collect();
+            let meant = suggest_among(key, &names).cloned();
             findings.warnings.push(unknown_key(key, &source, meant));
             continue;
         };
@@ -178,11 +187,11 @@ pub(super) fn config_file(
             )),
         }
     }
-    layer
+    (layer, entries)
 }
 
 /// The text of a value as it was written; numbers of another base in decimal.
-fn scalar(value: &DeValue<'_>) -> Option<String> {
+pub(super) fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
@@ -275,13 +284,20 @@ fn unknown_key(key: &str, source: &Source, meant: Option<String>) -> String {
 
 /// The setting that somebody who wrote `key` probably meant.
 fn suggest(key: &str) -> Option<&'static Setting> {
+    let names: Vec<String> = SETTINGS.iter().map(Setting::key).collect();
+    let meant = suggest_among(key, &names)?;
+    SETTINGS.iter().find(|setting| setting.key() == *meant)
+}
+
+/// The one of `names` that somebody who wrote `key` probably meant.
+pub(super) fn suggest_among<'n>(key: &str, names: &'n [String]) -> Option<&'n String> {
     let key = key.to_lowercase().replace('-', "_");
-    SETTINGS
+    names
         .iter()
-        .map(|setting| (edit_distance(&key, &setting.key()), setting))
-        .filter(|(edits, setting)| *edits <= SUGGESTION_EDITS_MAX.min(setting.flag.len() / 3))
+        .map(|name| (edit_distance(&key, name), name))
+        .filter(|(edits, name)| *edits <= SUGGESTION_EDITS_MAX.min(name.len() / 3))
         .min_by_key(|(edits, _)| *edits)
-        .map(|(_, setting)| setting)
+        .map(|(_, name)| name)
 }
 
 /// Insertions, deletions and replacements that turn `from` into `to` (Levenshtein).

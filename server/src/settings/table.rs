@@ -27,20 +27,24 @@ pub struct Setting {
 }
 
 impl Setting {
-    const fn new(flag: &'static str, placeholder: &'static str, default: &'static str) -> Self {
+    pub(super) const fn new(
+        flag: &'static str,
+        placeholder: &'static str,
+        default: &'static str,
+    ) -> Self {
         let (heading, meaning) = ("", "");
         Self { flag, placeholder, default, default_note: None, secret: false, heading, meaning }
     }
 
-    const fn noted(self, note: &'static str) -> Self {
+    pub(super) const fn noted(self, note: &'static str) -> Self {
         Self { default_note: Some(note), ..self }
     }
 
-    const fn secret(self) -> Self {
+    pub(super) const fn secret(self) -> Self {
         Self { secret: true, ..self }
     }
 
-    const fn means(self, heading: &'static str, meaning: &'static str) -> Self {
+    pub(super) const fn means(self, heading: &'static str, meaning: &'static str) -> Self {
         Self { heading, meaning, ..self }
     }
 
@@ -54,12 +58,16 @@ impl Setting {
         self.flag.replace('-', "_")
     }
 
+    pub(super) fn meaning(&self) -> &'static str {
+        self.meaning
+    }
+
     fn default_text(&self) -> &'static str {
         self.default_note.unwrap_or(if self.default.is_empty() { "empty" } else { self.default })
     }
 
     /// A value on its own would read like a word of the sentence, a note is one.
-    fn default_markdown(&self) -> String {
+    pub(super) fn default_markdown(&self) -> String {
         let plain = self.default_note.is_some() || self.default.is_empty();
         if plain { self.default_text().to_owned() } else { format!("`{}`", self.default) }
     }

@@ -145,6 +145,14 @@ pub(super) fn slot(value: &str) -> Parsed<Slot> {
     })
 }
 
+pub(super) fn priority(value: &str) -> Parsed<u32> {
+    value.parse().map_err(|_| {
+        "is not a priority, so it is open which sidechain has a slot that two want; write a whole \
+         number, the larger wins"
+            .to_owned()
+    })
+}
+
 pub(super) fn bmm_header(value: &str) -> Parsed<BmmHeader> {
     hex(value).map(BmmHeader).map_err(|cause| {
         format!(
