@@ -35,6 +35,8 @@ pub struct Config {
 pub struct OwnSidechain {
     /// Its slot.
     pub slot: Slot,
+    /// How its daemon is asked.
+    pub kind: SidechainKind,
     /// Four bytes that start the commitment.
     pub header: BmmHeader,
     /// What to do when its daemon does not answer.
@@ -44,10 +46,21 @@ pub struct OwnSidechain {
 }
 
 impl OwnSidechain {
-    /// A sidechain with nothing unusual about it: a BIP-0301 M7, zeroed without an answer.
+    /// A sidechain with nothing unusual about it: `getbestblockhash`, a BIP-0301 M7, zeroed without
+    /// an answer.
     pub const fn new(slot: Slot) -> Self {
-        Self { slot, header: BmmHeader::M7, fallback: Fallback::Zero, priority: 0 }
+        let (kind, header, fallback) = (SidechainKind::BestBlock, BmmHeader::M7, Fallback::Zero);
+        Self { slot, kind, header, fallback, priority: 0 }
     }
+}
+
+/// How a sidechain's daemon says what to commit to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum SidechainKind {
+    /// `getbestblockhash` gives h\*.
+    BestBlock,
+    /// `get_block_template` gives h\* and its block, and `connect_block` takes the block back.
+    Thunder,
 }
 
 /// What is committed for a slot whose daemon does not answer (`BMM_FALLBACK`).

@@ -20,6 +20,7 @@ use crate::node::confirmation::Confirmations;
 use crate::node::follower::{Follower, Question};
 use crate::node::notice::Notice;
 use crate::node::sidechain::Daemon;
+use crate::node::sidechain::thunder::{Deliveries, Delivery};
 use crate::node::submitter::Submitter;
 use crate::stratum::extranonce::Leases;
 use crate::stratum::session::Session;
@@ -31,6 +32,7 @@ mod audit;
 mod blocks;
 mod miners;
 mod shares;
+mod sidechains;
 mod work;
 
 use action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
@@ -43,6 +45,7 @@ enum Purpose {
     Submit(Hash),
     Confirm(Hash),
     Commitment(usize),
+    Connect(Delivery),
 }
 
 /// What a write was made for.
@@ -81,6 +84,10 @@ pub struct Counters {
     pub blocks_accepted: u64,
     /// Blocks that left the node's chain soon after it took them.
     pub blocks_lost_again: u64,
+    /// Sidechain blocks that their daemon connected after one of our blocks committed to them.
+    pub sidechain_blocks_connected: u64,
+    /// Sidechain blocks that a block of ours commits to and that their daemon did not take.
+    pub sidechain_blocks_lost: u64,
 }
 
 /// The whole server but for the machine.
@@ -97,6 +104,7 @@ pub struct Pool {
     ledger: Ledger,
     follower: Follower,
     daemons: Vec<Daemon>,
+    deliveries: Deliveries,
     submitter: Submitter,
     confirmations: Confirmations,
     /// Found in this run and not judged.
@@ -129,6 +137,7 @@ impl Pool {
             ledger: Ledger::new(limits.shares_seen),
             follower: Follower::new(config.network, config.refresh, config.blind, limits),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
+            deliveries: Deliveries::default(),
             submitter: Submitter::new(limits.retry_pause),
             confirmations: Confirmations::default(),
             found: BTreeMap::new(),
@@ -189,6 +198,8 @@ impl Pool {
             (self.submitter.next_submission(), Wake::OfferBlock),
             (self.confirmations.next_question(), Wake::ConfirmBlock),
             (publish, Wake::PublishJob),
+            (self.daemons.iter().filter_map(Daemon::next_question).min(), Wake::AskSidechain),
+            (self.deliveries.next_question(), Wake::ConnectBlock),
             (self.jobs.next_retirement(), Wake::RetireJobs),
             (stop, Wake::FinishStop),
         ];
@@ -214,9 +225,10 @@ impl Pool {
             Purpose::Submit(hash) => self.on_verdict(now, hash, result),
             Purpose::Confirm(hash) => self.on_confirmation(hash, result),
             Purpose::Commitment(index) => {
-                self.daemons[index].on_reply(result);
+                self.daemons[index].on_reply(now.mono, result);
                 self.on_commitment(now);
             }
+            Purpose::Connect(delivery) => self.on_connected(now, delivery, result),
         }
     }
 
@@ -267,7 +279,8 @@ impl Pool {
     fn finish_stop(&mut self, now: Now) {
         let Some(since) = self.stopping else { return };
         let patience_is_over = now.mono.since(since) >= self.config.limits.stop_patience;
-        let idle = self.submitter.pending() == 0 && self.writes.is_empty();
+        let undelivered = self.submitter.pending() + self.deliveries.pending();
+        let idle = undelivered == 0 && self.writes.is_empty();
         if idle || patience_is_over {
             self.halt(Halt::Stopped);
         }
@@ -294,6 +307,7 @@ impl Pool {
             let patience = self.config.limits.call_patience;
             self.call(Purpose::Confirm(hash), Endpoint::Node, body, patience);
         }
+        self.ask_sidechains(now);
     }
 
     fn call(

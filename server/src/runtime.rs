@@ -109,6 +109,7 @@ fn shown(address: std::io::Result<SocketAddr>) -> String {
 fn config(settings: &Settings) -> Config {
     let sidechains = settings.sidechains.iter().map(|sidechain| OwnSidechain {
         slot: sidechain.slot,
+        kind: sidechain.kind,
         header: sidechain.header,
         fallback: sidechain.fallback,
         priority: sidechain.priority,

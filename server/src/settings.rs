@@ -34,7 +34,7 @@ pub use self::table::{SETTINGS, Setting, command, table};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::message::BmmHeader;
-use crate::config::Fallback;
+use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
 /// How a file's text is had.
@@ -79,6 +79,8 @@ pub struct Settings {
 pub struct Sidechain {
     /// Its slot (BIP-0300).
     pub slot: Slot,
+    /// How its daemon is asked.
+    pub kind: SidechainKind,
     /// Its JSON-RPC.
     pub daemon: RpcEndpoint,
     /// What the commitment begins with (BIP-0301 M7).

@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 
 use insta::assert_snapshot;
-use server::config::Fallback;
+use server::config::{Fallback, SidechainKind};
 use server::settings::{self, Credentials, Loaded, SECTIONS, Settings, SettingsError, Sidechain};
 
 /// Loads `toml` as the settings file of somebody who forgot nothing else.
@@ -90,8 +90,8 @@ fn several_sidechains_stand_beside_the_first() {
 #[test]
 fn each_problem_names_file_entry_and_key() {
     assert_snapshot!(said_of(
-        "[[sidechain]]\nhost = 'a b'\n[[sidechain]]\nslot = 256\nport = 0\npriority = -1\n\
-         user = 'ann:hunter2'\n[[sidechain]]\nslot = 1\nfallback = 'none'\nheader_hex = 'xx'\n"
+        "[[sidechain]]\nhost = 'a b'\n[[sidechain]]\nslot = 256\nkind = 'elements'\nport = 0\n\
+         priority = -1\nuser = 'ann:hunter2'\n[[sidechain]]\nslot = 1\nfallback = 'none'\nheader_hex = 'xx'\n"
     ), @r"
     slot= ([[sidechain]] 1 in drivechain-stratum.toml): is not a sidechain slot, so blocks
       would commit to no sidechain; write the slot's number from 0 to 255
@@ -100,6 +100,8 @@ fn each_problem_names_file_entry_and_key() {
       or ::1
     slot=256 ([[sidechain]] 2 in drivechain-stratum.toml): is not a sidechain slot, so
       blocks would commit to no sidechain; write the slot's number from 0 to 255
+    kind=elements ([[sidechain]] 2 in drivechain-stratum.toml): is no kind of sidechain
+      daemon, so it is open what it is to be asked; write bestblock or thunder
     port=0 ([[sidechain]] 2 in drivechain-stratum.toml): is not a port, so there is
       nothing to connect to; write a whole number from 1 to 65535
     user ([[sidechain]] 2 in drivechain-stratum.toml): has a colon, which ends a user name
@@ -141,7 +143,8 @@ fn unknown_keys_are_named_and_do_not_stop_the_start() {
          colour = 'red'\nheader_hex = '00000001'\n"
     ), @r"
     colour of [[sidechain]] 1 in drivechain-stratum.toml is not a setting and has no
-      effect; it takes slot, host, port, user, password, priority, fallback, header_hex
+      effect; it takes slot, kind, host, port, user, password, priority, fallback,
+      header_hex
     pasword of [[sidechain]] 1 in drivechain-stratum.toml is not a setting and has no
       effect; did you mean password?
     prt of [[sidechain]] 1 in drivechain-stratum.toml is not a setting and has no effect;
@@ -157,17 +160,18 @@ fn unknown_keys_are_named_and_do_not_stop_the_start() {
 #[test]
 fn the_listing_shows_entries_with_their_passwords_masked() {
     let toml = "[[sidechain]]\nslot = 9\npassword = 'hunter2'\nuser = 'ann lee'\n\
-                [[sidechain]]\nslot = 13\npriority = 5\n";
+                [[sidechain]]\nslot = 13\npriority = 5\nkind = 'Thunder'\n";
     let loaded = loaded(toml);
     let everything = format!("{loaded:?}{}", loaded.listing());
     assert!(!everything.contains("hunter"), "{everything}");
     let entries: Vec<String> =
         loaded.listing().lines().filter(|line| line.starts_with('#')).map(wrapped).collect();
     assert_snapshot!(entries.join("\n"), @r#"
-    # [[sidechain]] 1 in drivechain-stratum.toml: slot=9 host=127.0.0.1 port=6009
-      user="ann lee" password=******** priority=0 fallback=zero header_hex=d1617368
-    # [[sidechain]] 2 in drivechain-stratum.toml: slot=13 host=127.0.0.1 port=6013 user=
-      password= priority=5 fallback=zero header_hex=d1617368
+    # [[sidechain]] 1 in drivechain-stratum.toml: slot=9 kind=bestblock host=127.0.0.1
+      port=6009 user="ann lee" password=******** priority=0 fallback=zero
+      header_hex=d1617368
+    # [[sidechain]] 2 in drivechain-stratum.toml: slot=13 kind=Thunder host=127.0.0.1
+      port=6013 user= password= priority=5 fallback=zero header_hex=d1617368
     "#);
 }
 
@@ -187,6 +191,7 @@ fn the_readme_has_the_table_and_an_example_that_works() {
     let only_cookie = [("RPC_USER", ""), ("MINER_PKH_HEX", "")];
     let Loaded { settings, warnings, .. } = load_with(example, &only_cookie).expect("it is right");
     assert_eq!(warnings, [""; 0]);
-    let slots: Vec<u8> = settings.sidechains.iter().map(|each| each.slot.0).collect();
-    assert_eq!(slots, [9, 98]);
+    let sidechains = settings.sidechains.iter().map(|each| (each.slot.0, each.kind));
+    let expected = [(9, SidechainKind::Thunder), (98, SidechainKind::BestBlock)];
+    assert_eq!(sidechains.collect::<Vec<_>>(), expected);
 }

@@ -3,6 +3,8 @@
 //! Strict JSON-RPC 2.0 is sent, because the enforcer wants it and bitcoind takes it; any version
 //! is read.
 
+pub mod thunder;
+
 use bitcoin::ScriptBuf;
 use bytes::Bytes;
 use serde::Deserialize;

@@ -119,6 +119,10 @@ pub enum Wake {
     OfferBlock,
     /// An accepted block's standing is to be asked.
     ConfirmBlock,
+    /// A sidechain's daemon is to be asked again.
+    AskSidechain,
+    /// A sidechain block is to be connected.
+    ConnectBlock,
     /// A job waited long enough for its sidechains.
     PublishJob,
     /// Old jobs can be forgotten.

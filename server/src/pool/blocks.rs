@@ -129,6 +129,9 @@ impl Pool {
             let op = DiskOp::SettleBlock { height: block.height, hash, shelf };
             self.persist(Written::Settled, op);
         }
+        if matches!(verdict, Verdict::Accepted | Verdict::Duplicate) {
+            self.connect_sidechains(now, &block);
+        }
         if verdict == Verdict::Accepted {
             self.counters.blocks_accepted += 1;
             self.follower.expect_tip(now.mono, hash, Some(block.height));

@@ -25,6 +25,7 @@ mod enforcer;
 mod faults;
 mod flow;
 mod garbage;
+mod thunder;
 
 const NODE_TIME: u32 = 1_700_000_000;
 

@@ -13,9 +13,9 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf};
 use tracing::{error, info, warn};
 
-use super::action::{Action, Endpoint, Halt};
+use super::Pool;
+use super::action::{Action, Halt};
 use super::event::ConnId;
-use super::{Pool, Purpose};
 use crate::bmm::auction::{self, AuctionTx};
 use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
@@ -95,6 +95,11 @@ impl Work {
     fn is_due(then: Option<Instant>, now: Instant, every: Duration) -> bool {
         then.is_none_or(|then| now.since(then) >= every)
     }
+
+    /// The block that the newest template builds on.
+    pub(super) fn tip(&self) -> Option<Hash> {
+        self.template.as_ref().map(|settled| settled.template.parent)
+    }
 }
 
 impl Pool {
@@ -114,7 +119,7 @@ impl Pool {
     fn on_template(&mut self, now: Now, template: Arc<Template>) {
         let parent = template.parent;
         let Some(settled) = self.settle_bids(template) else { return };
-        let (tip_is_new, refresh) = (!self.work_is_on(parent), self.config.refresh);
+        let (tip_is_new, refresh) = (self.work.tip() != Some(parent), self.config.refresh);
         self.work.template = Some(settled.clone());
         if tip_is_new || Work::is_due(self.work.asked, now.mono, refresh) {
             self.work.asked = Some(now.mono);
@@ -130,25 +135,6 @@ impl Pool {
             self.publish_if_ready(now);
         } else {
             self.publish_if_other(now, &settled);
-        }
-    }
-
-    fn work_is_on(&self, parent: Hash) -> bool {
-        self.work.template.as_ref().is_some_and(|settled| settled.template.parent == parent)
-    }
-
-    fn ask_daemon(&mut self, index: usize, tip: Hash) {
-        if self.daemons[index].is_overtaken(tip) {
-            let purpose = Purpose::Commitment(index);
-            let call = self.calls.iter().find(|(_, made_for)| **made_for == purpose);
-            if let Some(call) = call.map(|(call, _)| *call) {
-                self.calls.remove(&call);
-                self.actions.push_back(Action::Cancel { call });
-            }
-        }
-        if let Some(body) = self.daemons[index].ask(tip) {
-            let patience = self.config.limits.call_patience;
-            self.call(Purpose::Commitment(index), Endpoint::Sidechain(index), body, patience);
         }
     }
 
@@ -173,7 +159,7 @@ impl Pool {
     pub(super) fn publish_if_ready(&mut self, now: Now) {
         let Some(since) = self.work.waiting else { return };
         let Some(settled) = self.work.template.clone() else { return };
-        let all_answered = self.daemons.iter().all(|daemon| !daemon.is_asked());
+        let all_answered = self.daemons.iter().all(|daemon| !daemon.is_awaited());
         if all_answered || now.mono.since(since) >= self.config.limits.commitment_wait {
             self.work.waiting = None;
             self.publish(now, &settled);
@@ -272,6 +258,7 @@ impl Pool {
         }
         let (job, clean) = self.jobs.publish(now.mono, Arc::clone(template), coinbase);
         self.counters.jobs += 1;
+        self.note_commitments(&choice, job.id.sequence);
         info!(
             job = %job.id,
             height = template.height,
@@ -329,6 +316,9 @@ impl Pool {
             self.ledger.forget(id.sequence);
         }
         let oldest = self.jobs.oldest();
+        for daemon in &mut self.daemons {
+            daemon.blocks.forget_before(oldest);
+        }
         self.leases.release(oldest);
         for session in self.sessions.values_mut() {
             session.forget_before(oldest);

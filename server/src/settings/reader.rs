@@ -17,6 +17,7 @@ use super::value;
 use super::{Credentials, Effective, RpcEndpoint, Secret, Settings, Sidechain};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
+use crate::config::SidechainKind;
 
 /// First port of the sidechain daemons: slot `n` listens on this plus `n`, by convention.
 pub(super) const SIDECHAIN_PORT_BASE: u16 = 6_000;
@@ -111,8 +112,8 @@ fn sidechain(reader: &mut Reader) -> Option<Option<Sidechain>> {
         );
     }
     let daemon = RpcEndpoint { host: host?, port: port?, credentials: basic(user?, password?) };
-    let (header, fallback) = (header?, fallback?);
-    let sidechain = Sidechain { slot: slot?, daemon, header, fallback, priority: 0 };
+    let (kind, header, fallback) = (SidechainKind::BestBlock, header?, fallback?);
+    let sidechain = Sidechain { slot: slot?, kind, daemon, header, fallback, priority: 0 };
     Some(enabled?.then_some(sidechain))
 }
 

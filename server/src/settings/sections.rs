@@ -38,6 +38,11 @@ const REQUIRED: &str = "required";
 const SLOT: Setting = Setting::new("slot", "SLOT", "")
     .noted(REQUIRED)
     .means(IN_SIDECHAIN, "The sidechain's slot (BIP300), 0 to 255.");
+const KIND: Setting = Setting::new("kind", "KIND", "bestblock").means(
+    IN_SIDECHAIN,
+    "How its daemon is asked: bestblock (getbestblockhash gives h*) or thunder \
+     (get_block_template gives h* and its block, connect_block takes the block back).",
+);
 const HOST: Setting = Setting::new("host", "HOST", "127.0.0.1")
     .means(IN_SIDECHAIN, "Host name or address of its daemon's JSON-RPC.");
 const PORT: Setting = Setting::new("port", "PORT", "")
@@ -62,7 +67,7 @@ const HEADER_HEX: Setting = Setting::new("header-hex", "HEX", "d1617368")
 pub(super) const SIDECHAIN: Section = Section {
     name: IN_SIDECHAIN,
     many: true,
-    fields: &[SLOT, HOST, PORT, USER, PASSWORD, PRIORITY, FALLBACK, HEADER_HEX],
+    fields: &[SLOT, KIND, HOST, PORT, USER, PASSWORD, PRIORITY, FALLBACK, HEADER_HEX],
 };
 
 /// Every section, in the order in which people read of them.
@@ -91,6 +96,7 @@ pub(super) fn sidechains(entries: &mut [Entry], findings: &mut Findings) -> Opti
 
 fn sidechain(entry: &mut Entry, findings: &mut Findings) -> Option<Sidechain> {
     let slot = entry.read(findings, &SLOT, value::slot);
+    let kind = entry.read(findings, &KIND, value::sidechain_kind);
     let host = entry.read(findings, &HOST, value::host);
     let default_port = SIDECHAIN_PORT_BASE + slot.map_or(0, |slot: Slot| u16::from(slot.0));
     let port = entry.read_or(findings, &PORT, &default_port.to_string(), value::remote_port);
@@ -109,6 +115,7 @@ fn sidechain(entry: &mut Entry, findings: &mut Findings) -> Option<Sidechain> {
     let daemon = RpcEndpoint { host: host?, port: port?, credentials: basic(user?, password?) };
     Some(Sidechain {
         slot: slot?,
+        kind: kind?,
         daemon,
         header: header?,
         fallback: fallback?,

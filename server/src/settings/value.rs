@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 use super::LogFormat;
 use crate::bmm::Slot;
 use crate::bmm::message::BmmHeader;
-use crate::config::Fallback;
+use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
 const REFRESH_SECONDS_MAX: u64 = 3_600;
@@ -143,6 +143,16 @@ pub(super) fn slot(value: &str) -> Parsed<Slot> {
          from 0 to 255"
             .to_owned()
     })
+}
+
+pub(super) fn sidechain_kind(value: &str) -> Parsed<SidechainKind> {
+    match value.to_ascii_lowercase().as_str() {
+        "bestblock" => Ok(SidechainKind::BestBlock),
+        "thunder" => Ok(SidechainKind::Thunder),
+        _ => Err("is no kind of sidechain daemon, so it is open what it is to be asked; write \
+                  bestblock or thunder"
+            .to_owned()),
+    }
 }
 
 pub(super) fn priority(value: &str) -> Parsed<u32> {
