@@ -10,6 +10,7 @@
 //! * [`check`]: the referee: is this set of outputs and transactions a block the enforcer keeps?
 //! * [`auction`]: which bids of a plain template go into the block, and what leaves with the rest.
 //! * [`policy`]: which commitments go into the coinbase when several ask for one slot.
+//! * [`wishes`]: which proposals, acknowledgements and votes go in beside them.
 //!
 //! Not here: where templates and h\* come from ([`crate::node`]), how the coinbase is laid out
 //! ([`crate::mining`]), the treasury rules M5 and M6, which concern no coinbase.
@@ -27,6 +28,7 @@ pub mod auction;
 pub mod check;
 pub mod message;
 pub mod policy;
+pub mod wishes;
 
 /// The number of a sidechain, 0 to 255 (BIP-0300).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -29,6 +29,7 @@ use super::{Bid, Commitment, Slot};
 pub use declaration::{Declaration, DeclarationTooLong};
 
 mod declaration;
+mod display;
 
 /// The longest payload this side writes into one message: Bitcoin's limit for a script. Only M1
 /// and M4 have a length to choose; the longest M4 that makes sense has 517 bytes.
