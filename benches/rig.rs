@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use server::Pool;
 use server::bmm::auction::Mode;
+use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now};
 use server::config::{Config, Limits};
 use server::journal::Recovered;
@@ -195,6 +196,7 @@ fn config() -> Config {
         refresh: REFRESH,
         blind: Mode::On,
         sidechains: Vec::new(),
+        wishes: Wishes::default(),
         limits: Limits { grace: Duration::ZERO, keep_stale: Duration::ZERO, ..Limits::default() },
     }
 }

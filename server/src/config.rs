@@ -9,6 +9,7 @@ use bitcoin::{Network, ScriptBuf};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::message::BmmHeader;
+use crate::bmm::wishes::Wishes;
 use crate::mining::difficulty::Difficulty;
 
 /// What the core is told once.
@@ -26,6 +27,8 @@ pub struct Config {
     pub blind: Mode,
     /// Sidechain daemons of our own. Their place in this list is their endpoint's number.
     pub sidechains: Vec<OwnSidechain>,
+    /// What the coinbase should say of sidechains beside commitments.
+    pub wishes: Wishes,
     /// The bounds on everything that could grow.
     pub limits: Limits,
 }

@@ -33,6 +33,7 @@ mod blocks;
 mod miners;
 mod shares;
 mod sidechains;
+mod wishes;
 mod work;
 
 use action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
@@ -110,6 +111,7 @@ pub struct Pool {
     /// Found in this run and not judged.
     found: BTreeMap<Hash, Kept>,
     work: work::Work,
+    wishes: wishes::WishBook,
     calls: BTreeMap<CallId, Purpose>,
     writes: BTreeMap<WriteId, Written>,
     next_call: u64,
@@ -142,6 +144,7 @@ impl Pool {
             confirmations: Confirmations::default(),
             found: BTreeMap::new(),
             work: work::Work::default(),
+            wishes: wishes::WishBook::default(),
             calls: BTreeMap::new(),
             writes: BTreeMap::new(),
             next_call: 0,
@@ -151,6 +154,7 @@ impl Pool {
             counters: Counters::default(),
             config,
         };
+        wishes::announce(&pool.config.wishes);
         pool.persist(Written::Generation, DiskOp::PutGeneration(generation));
         pool.take_up_again(now, &recovered.pending);
         pool.ask(now);

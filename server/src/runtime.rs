@@ -121,6 +121,7 @@ fn config(settings: &Settings) -> Config {
         refresh: settings.job_refresh_interval,
         blind: settings.bmm_blind,
         sidechains: sidechains.collect(),
+        wishes: settings.wishes.clone(),
         limits: Limits::default(),
     }
 }

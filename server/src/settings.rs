@@ -15,6 +15,7 @@ mod sections;
 mod source;
 mod table;
 mod value;
+mod wishes;
 
 use core::fmt;
 use core::time::Duration;
@@ -34,6 +35,7 @@ pub use self::table::{SETTINGS, Setting, command, table};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::message::BmmHeader;
+use crate::bmm::wishes::Wishes;
 use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
@@ -54,6 +56,8 @@ pub struct Settings {
     pub node_zmq: Vec<String>,
     /// The sidechains whose daemons are asked: that of `ENABLE_SIDECHAIN`, then the file's.
     pub sidechains: Vec<Sidechain>,
+    /// What the coinbase should say of sidechains beside commitments (BIP-0300).
+    pub wishes: Wishes,
     /// Whether bids in the template are taken (BIP-0301).
     pub bmm_blind: Mode,
     /// Where the reward goes.

@@ -10,6 +10,9 @@ use std::io;
 use std::path::Path;
 
 use insta::assert_snapshot;
+use server::bmm::Slot;
+use server::bmm::message::Declaration;
+use server::bmm::wishes::{VoteWish, Wishes};
 use server::config::{Fallback, SidechainKind};
 use server::settings::{self, Credentials, Loaded, SECTIONS, Settings, SettingsError, Sidechain};
 
@@ -91,7 +94,8 @@ fn several_sidechains_stand_beside_the_first() {
 fn each_problem_names_file_entry_and_key() {
     assert_snapshot!(said_of(
         "[[sidechain]]\nhost = 'a b'\n[[sidechain]]\nslot = 256\nkind = 'elements'\nport = 0\n\
-         priority = -1\nuser = 'ann:hunter2'\n[[sidechain]]\nslot = 1\nfallback = 'none'\nheader_hex = 'xx'\n"
+         priority = -1\nuser = 'ann:hunter2'\n[[sidechain]]\nslot = 1\nfallback = 'none'\n\
+         header_hex = 'xx'\n"
     ), @r"
     slot= ([[sidechain]] 1 in drivechain-stratum.toml): is not a sidechain slot, so blocks
       would commit to no sidechain; write the slot's number from 0 to 255
@@ -113,10 +117,8 @@ fn each_problem_names_file_entry_and_key() {
     header_hex=xx ([[sidechain]] 3 in drivechain-stratum.toml): is not the mark of a BMM
       commitment ('x' is not a hex digit), so no sidechain would find it; write d1617368
     ");
-    assert_snapshot!(said_of("[[sidechain]]\nslot = [1]"), @r"
-    slot ([[sidechain]] 1 in drivechain-stratum.toml): is a TOML array, which cannot be
-      its value; write one text in quotes or one number
-    ");
+    let list = "slot ([[sidechain]] 1 in drivechain-stratum.toml): is a list; write one value";
+    assert_eq!(said_of("[[sidechain]]\nslot = [1]"), list);
     assert_snapshot!(said_of("sidechain = 9"), @r"
     sidechain (drivechain-stratum.toml): is a TOML integer and no section; write a line
       [[sidechain]] and its settings below it
@@ -127,7 +129,8 @@ fn each_problem_names_file_entry_and_key() {
     ");
     assert_snapshot!(said_of("[[sidechain]]\nslot = 9\nport = { a = 1 }"), @r"
     port ([[sidechain]] 1 in drivechain-stratum.toml): is a TOML table, which cannot be
-      its value; write one text in quotes or one number
+      its value; write one text in quotes or one number, or a list of them where the key
+      takes one
     ");
     let many = "[[sidechain]]\nslot = 1\n".repeat(1_025);
     assert_snapshot!(said_of(&many), @r"
@@ -175,6 +178,108 @@ fn the_listing_shows_entries_with_their_passwords_masked() {
     "#);
 }
 
+const PROPOSAL: &str = "[[propose]]\nslot = 9\ntitle = 'T'\ndescription = 'D'\nhash_id_1 = \
+    '0102030405060708091011121314151617181920212223242526272829303132'\nhash_id_2 = \
+    '0102030405060708091011121314151617181920'\n";
+
+/// The hashes of a proposal are written as they stand in the block, that of an acknowledgement is
+/// shown in reverse, as the enforcer does.
+#[test]
+fn wishes_become_messages_byte_for_byte() {
+    let hash = format!("ff{}", "00".repeat(31));
+    let toml = format!(
+        "{PROPOSAL}[[acknowledge]]\nslot = 2\nhash = '{hash}'\n[votes]\nmode = 'abstain'\n\
+         active_slots = [9, 2, '13', 2]\n"
+    );
+    let Wishes { proposals, acknowledgements, votes } = settings(&toml).wishes;
+    let declaration = Declaration::parse(&proposals[0].description).expect("version 0");
+    assert_eq!((declaration.title.as_str(), declaration.description.as_str()), ("T", "D"));
+    assert_eq!(
+        (declaration.hash_id_1[..2].to_vec(), declaration.hash_id_1[31]),
+        (vec![1, 2], 0x32)
+    );
+    assert_eq!((declaration.hash_id_2[0], declaration.hash_id_2[19]), (1, 0x20));
+    let bytes: &[u8; 32] = acknowledgements[0].description_hash.as_ref();
+    assert_eq!((bytes[0], bytes[31]), (0, 0xff));
+    assert_eq!(acknowledgements[0].description_hash.to_string(), hash);
+    let active = [2, 9, 13].map(Slot).into();
+    assert_eq!(votes, Some(VoteWish::Each { active, upvotes: [].into() }));
+    let repeat = loaded("[votes]\nmode = 'repeat'").settings.wishes.votes;
+    assert_eq!(repeat, Some(VoteWish::RepeatPrevious));
+    let leading = settings("[votes]\nmode = 'Leading-by-50'").wishes.votes;
+    assert_eq!(leading, Some(VoteWish::LeadingBy50));
+    assert_eq!(settings("").wishes, Wishes::default());
+}
+
+#[test]
+fn wishes_that_are_wrong_by_themselves_stop_the_start() {
+    assert_snapshot!(said_of("[[propose]]\nslot = 1\nhash_id_1 = 'ab'\nhash_id_2 = 'xy'\n"), @r"
+    title= ([[propose]] 1 in drivechain-stratum.toml): is no title of a sidechain, so none
+      could be proposed; write 1 to 255 bytes
+    hash_id_1=ab ([[propose]] 1 in drivechain-stratum.toml): is no hash (2 hex digits
+      instead of 64), so the proposal would say nothing; write 64 hex digits
+    hash_id_2=xy ([[propose]] 1 in drivechain-stratum.toml): is no hash ('x' is not a hex
+      digit), so the proposal would say nothing; write 40 hex digits
+    ");
+    assert_snapshot!(said_of("[[acknowledge]]\nslot = 1\nhash = '00'\n"), @r"
+    hash=00 ([[acknowledge]] 1 in drivechain-stratum.toml): is no hash of a proposal (2
+      hex digits instead of 64), so no enforcer would count it; copy the
+      description_sha256d_hash that the enforcer shows
+    ");
+    let long = format!("description = '{}'\n", "x".repeat(1_001));
+    let long = PROPOSAL.replace("description = 'D'\n", &long);
+    assert!(said_of(&long).contains("1000 bytes at"), "{}", said_of(&long));
+    assert_snapshot!(said_of("[votes]\nmode = 'all'\nactive_slots = [1, 256]\n"), @r"
+    mode=all ([votes] in drivechain-stratum.toml): is no way to vote, so no vote could be
+      cast; write repeat, abstain, upvotes or leading-by-50
+    256 in active_slots ([votes] in drivechain-stratum.toml): is not a sidechain slot, so
+      blocks would commit to no sidechain; write the slot's number from 0 to 255
+    ");
+    assert_snapshot!(said_of("[votes]\nmode = 'abstain'\n"), @r"
+    active_slots ([votes] in drivechain-stratum.toml): is missing, and a vote has to name
+      every active slot; list them, [] for none, or leave [votes] out: a block without
+      votes abstains
+    ");
+    let no_list =
+        "active_slots ([votes] in drivechain-stratum.toml): is no list of values; write [1, 2]";
+    assert_eq!(said_of("[votes]\nmode = 'abstain'\nactive_slots = 9\n"), no_list);
+    assert_snapshot!(said_of(
+        "[votes]\nmode = 'upvotes'\nactive_slots = [2]\nupvotes = [{slot = 9, index = 0}]\n"
+    ), @r"
+    upvotes ([votes] in drivechain-stratum.toml): votes for slot 9, which active_slots
+      does not have; add it there if it is active, or take the vote out
+    ");
+    assert_snapshot!(said_of(
+        "[votes]\nmode = 'upvotes'\nactive_slots = [9]\nupvotes = [{slot = 9, index = 65534}]\n"
+    ), @r"
+    index=65534 ([[votes.upvotes]] 1 in drivechain-stratum.toml): is not the place of a
+      bundle, so the vote would be for none; write a whole number from 0, the oldest, to
+      65533
+    ");
+}
+
+#[test]
+fn votes_that_nobody_can_check_are_warned_of() {
+    assert_snapshot!(said_of("[votes]\nmode = 'repeat'\nupvotes = [{slot = 9, index = 0}]\n"), @r"
+    upvotes ([votes] in drivechain-stratum.toml) has no effect: mode is not upvotes
+    mode=repeat ([votes] in drivechain-stratum.toml): when a bundle that the block before
+      voted for is gone, the repeated vote loses the block, and nothing here can see it;
+      leading-by-50 never does
+    ");
+    let toml = "[votes]\nmode = 'upvotes'\nactive_slots = [9]\n[[votes.upvotes]]\nslot = 9\n\
+                index = 3\n";
+    assert_snapshot!(said_of(toml), @r"
+    mode=upvotes ([votes] in drivechain-stratum.toml): a vote for a bundle that is not
+      pending loses the block, and nothing here can see which are; take it out before its
+      bundle is paid or too old
+    ");
+    let listing = loaded(toml).entries.join("\n");
+    assert_snapshot!(wrapped(&listing), @r"
+    [votes] in drivechain-stratum.toml: mode=upvotes active_slots=[9] [[votes.upvotes]]
+      slot=9 index=3
+    ");
+}
+
 #[test]
 #[expect(clippy::disallowed_methods, reason = "reads a file of this repository")]
 fn the_readme_has_the_table_and_an_example_that_works() {
@@ -190,7 +295,9 @@ fn the_readme_has_the_table_and_an_example_that_works() {
     // Its payout is not to be beside that of every other test.
     let only_cookie = [("RPC_USER", ""), ("MINER_PKH_HEX", "")];
     let Loaded { settings, warnings, .. } = load_with(example, &only_cookie).expect("it is right");
-    assert_eq!(warnings, [""; 0]);
+    assert_eq!(warnings.len(), 1, "of votes that nobody can check: {warnings:?}");
+    let Wishes { proposals, acknowledgements, votes } = &settings.wishes;
+    assert_eq!((proposals.len(), acknowledgements.len(), votes.is_some()), (1, 1, true));
     let sidechains = settings.sidechains.iter().map(|each| (each.slot.0, each.kind));
     let expected = [(9, SidechainKind::Thunder), (98, SidechainKind::BestBlock)];
     assert_eq!(sidechains.collect::<Vec<_>>(), expected);

@@ -221,8 +221,9 @@ fn a_full_file_of_the_first_user_becomes_types() {
       credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], sidechains:
       [Sidechain { slot: Slot(9), kind: BestBlock, daemon: RpcEndpoint { host: "localhost",
       port: 6009, credentials: Basic { user: "side", password: ******** } }, header:
-      BmmHeader([209, 97, 115, 104]), fallback: Zero, priority: 0 }], bmm_blind: On, payout:
-      Payout { script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
+      BmmHeader([209, 97, 115, 104]), fallback: Zero, priority: 0 }], wishes: Wishes {
+      proposals: [], acknowledgements: [], votes: None }, bmm_blind: On, payout: Payout {
+      script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
       89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY OP_CHECKSIG), description:
       "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0",
       stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 },

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bitcoin::{Network, ScriptBuf};
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
+use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
 use server::config::{Config, Limits, OwnSidechain};
 use server::journal::{DiskOp, Recovered};
@@ -51,6 +52,7 @@ fn config() -> Config {
         refresh: Duration::from_secs(10),
         blind: Mode::On,
         sidechains: Vec::new(),
+        wishes: Wishes::default(),
         limits: Limits::default(),
     }
 }

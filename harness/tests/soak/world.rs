@@ -16,6 +16,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use server::Pool;
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
+use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixTime};
 use server::config::{Config, Limits, OwnSidechain};
 use server::journal::Recovered;
@@ -107,6 +108,7 @@ impl Run {
             refresh: Duration::from_secs(10),
             blind: Mode::On,
             sidechains: vec![OwnSidechain::new(Slot(SLOT))],
+            wishes: Wishes::default(),
             limits: Limits::default(),
         };
         let now = Now { mono: Instant::ZERO, unix: UnixTime(START) };

@@ -131,6 +131,7 @@ impl Pool {
         }
         if matches!(verdict, Verdict::Accepted | Verdict::Duplicate) {
             self.connect_sidechains(now, &block);
+            self.note_proposals(&block);
         }
         if verdict == Verdict::Accepted {
             self.counters.blocks_accepted += 1;
@@ -142,6 +143,7 @@ impl Pool {
     pub(super) fn on_confirmation(&mut self, hash: Hash, reply: &Result<HttpReply, CallError>) {
         let Some(lost) = self.confirmations.on_reply(hash, reply) else { return };
         self.counters.blocks_lost_again += 1;
+        self.forget_proposals(&lost);
         let why = match decode(&lost).map(|block| judge(&block)) {
             Some(Err(breaches)) => format!("an enforcer invalidated it: {breaches}"),
             Some(Ok(())) | None => {

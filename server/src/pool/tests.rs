@@ -12,6 +12,7 @@ use super::event::{ConnId, Event};
 use super::*;
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
+use crate::bmm::wishes::Wishes;
 use crate::clock::UnixTime;
 use crate::config::{Fallback, Limits, OwnSidechain};
 use crate::mining::block::FoundBlock;
@@ -26,6 +27,7 @@ mod faults;
 mod flow;
 mod garbage;
 mod thunder;
+mod wishes;
 
 const NODE_TIME: u32 = 1_700_000_000;
 
@@ -51,6 +53,7 @@ fn config() -> Config {
         refresh: Duration::from_secs(10),
         blind: Mode::On,
         sidechains: Vec::new(),
+        wishes: Wishes::default(),
         limits: Limits::default(),
     }
 }

@@ -13,9 +13,9 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf};
 use tracing::{error, info, warn};
 
-use super::Pool;
 use super::action::{Action, Halt};
 use super::event::ConnId;
+use super::{Pool, wishes};
 use crate::bmm::auction::{self, AuctionTx};
 use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
@@ -29,7 +29,7 @@ use crate::node::rpc::{CallError, HttpReply};
 use crate::stratum::message;
 
 /// Header and transaction count of a block, as weight.
-const HEADER_WEIGHT: u64 = 4 * (80 + 9);
+pub(super) const HEADER_WEIGHT: u64 = 4 * (80 + 9);
 
 /// The template in work.
 #[derive(Debug, Default)]
@@ -251,6 +251,7 @@ impl Pool {
         let stakes = Stakes::of(settled, &choice);
         self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
         let scripts = self.commitment_scripts(&choice);
+        let scripts = self.with_wishes(template, scripts);
         let plan = CoinbasePlan::new(template, self.generation, &self.config.payout, scripts);
         let coinbase = Coinbase::build(&plan);
         if !is_sound(template, &plan, &coinbase) {
@@ -267,6 +268,7 @@ impl Pool {
             value = template.value,
             bids = settled.bids.len(),
             commitments = shown(&choice),
+            messages = wishes::shown(&plan),
             "new job"
         );
         self.broadcast(&job, clean);

@@ -25,9 +25,16 @@ pub(super) struct Entry {
     pub(super) section: &'static Section,
     /// Where it stands: `[[sidechain]] 2 in drivechain-stratum.toml`.
     place: String,
-    values: BTreeMap<String, String>,
+    values: BTreeMap<String, Written>,
     /// The keys that were read, as `--print-config` shows them.
     shown: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Written {
+    Text(String),
+    List(Vec<String>),
+    Tables(Vec<Entry>),
 }
 
 /// The entries of `section`, from what stands under its name.
@@ -40,7 +47,7 @@ pub(super) fn collect(
     let Some(tables) = tables(section, value) else {
         findings.problems.push(format!(
             "{} ({source}): is a TOML {} and no section; write a line {} and its settings below it",
-            section.name,
+            section.key(),
             value.type_str(),
             section.heading()
         ));
@@ -91,14 +98,18 @@ fn entry(
     let mut values = BTreeMap::new();
     for (key, value) in table {
         let (key, value) = (key.get_ref().to_string(), value.get_ref());
-        if !section.fields.iter().any(|field| field.key() == key) {
+        if let Some(nested) = section.nested.filter(|nested| nested.key() == key) {
+            values.insert(key, Written::Tables(collect(nested, value, source, findings)));
+        } else if !section.fields.iter().any(|field| field.key() == key) {
             findings.warnings.push(unknown_key(section, &key, &place));
         } else if let Some(text) = scalar(value) {
-            values.insert(key, text);
+            values.insert(key, Written::Text(text));
+        } else if let Some(list) = list(value) {
+            values.insert(key, Written::List(list));
         } else {
             findings.problems.push(format!(
                 "{key} ({place}): is a TOML {}, which cannot be its value; write one text in \
-                 quotes or one number",
+                 quotes or one number, or a list of them where the key takes one",
                 value.type_str()
             ));
         }
@@ -106,8 +117,13 @@ fn entry(
     Entry { section, place, values, shown: Vec::new() }
 }
 
+fn list(value: &DeValue<'_>) -> Option<Vec<String>> {
+    value.as_array()?.iter().map(|item| scalar(item.get_ref())).collect()
+}
+
 fn unknown_key(section: &Section, key: &str, place: &str) -> String {
-    let names: Vec<String> = section.fields.iter().map(Setting::key).collect();
+    let names = section.fields.iter().map(Setting::key);
+    let names: Vec<String> = names.chain(section.nested.map(|s| s.key().to_owned())).collect();
     let meant = suggest_among(key, &names).map_or_else(
         || format!("it takes {}", names.join(", ")),
         |meant| format!("did you mean {meant}?"),
@@ -136,8 +152,15 @@ impl Entry {
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let key = field.key();
-        let written = self.values.get(&key).filter(|text| !text.trim().is_empty());
-        let value = written.map_or(default, String::as_str);
+        let value = match self.values.get(&key) {
+            Some(Written::Text(text)) if !text.trim().is_empty() => text.as_str(),
+            Some(Written::Text(_)) | None => default,
+            Some(Written::List(_) | Written::Tables(_)) => {
+                let place = &self.place;
+                findings.problems.push(format!("{key} ({place}): is a list; write one value"));
+                return None;
+            }
+        };
         let value = if field.secret { value } else { value.trim() };
         let shown = if field.secret && !value.is_empty() { MASK } else { value };
         let line = format!("{key}={}", quoted(shown));
@@ -148,10 +171,45 @@ impl Entry {
         parsed.map_err(|problem| findings.problems.push(problem)).ok()
     }
 
+    /// Whether `field` is given at all.
+    pub(super) fn has(&self, field: &Setting) -> bool {
+        self.values.contains_key(&field.key())
+    }
+
+    /// Each value of the list `field`; none where it is not given.
+    pub(super) fn read_list<T>(
+        &mut self,
+        findings: &mut Findings,
+        field: &Setting,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let (key, place) = (field.key(), &self.place);
+        let texts = match self.values.get(&key) {
+            None => &[][..],
+            Some(Written::List(texts)) => texts,
+            Some(Written::Text(_) | Written::Tables(_)) => {
+                let problem = format!("{key} ({place}): is no list of values; write [1, 2]");
+                findings.problems.push(problem);
+                return None;
+            }
+        };
+        let parsed: Vec<Option<T>> = texts
+            .iter()
+            .map(|text| {
+                let parsed = parse(text.trim()).map_err(|problem| {
+                    format!("{} in {key} ({place}): {problem}", reader::short(text))
+                });
+                parsed.map_err(|problem| findings.problems.push(problem)).ok()
+            })
+            .collect();
+        self.shown.push(format!("{key}={}", quoted(&format!("[{}]", texts.join(",")))));
+        parsed.into_iter().collect()
+    }
+
     /// A user name of HTTP basic authentication; one with a password in it is not repeated.
     pub(super) fn read_user(&mut self, findings: &mut Findings, field: &Setting) -> Option<String> {
         let key = field.key();
-        if let Some(text) = self.values.get(&key)
+        if let Some(Written::Text(text)) = self.values.get(&key)
             && text.contains(':')
         {
             findings.problems.push(format!(
@@ -163,6 +221,21 @@ impl Entry {
             return None;
         }
         self.read(findings, field, |text| Ok(text.to_owned()))
+    }
+
+    /// The entries of the section in this one.
+    pub(super) fn nested(&mut self) -> Vec<Self> {
+        let name = self.section.nested.map_or("", |nested| nested.key());
+        match self.values.remove(name) {
+            Some(Written::Tables(entries)) => entries,
+            Some(Written::Text(_) | Written::List(_)) | None => Vec::new(),
+        }
+    }
+
+    /// Lists what was read of an entry in this one.
+    pub(super) fn show_nested(&mut self, nested: &Self) {
+        let heading = nested.section.heading();
+        self.shown.push(format!("{heading} {}", nested.shown.join(" ")));
     }
 
     /// Where it stands, for messages.

@@ -14,6 +14,7 @@ use super::sections;
 use super::source::{Findings, Layer, Source};
 use super::table::{self, Setting};
 use super::value;
+use super::wishes;
 use super::{Credentials, Effective, RpcEndpoint, Secret, Settings, Sidechain};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
@@ -31,6 +32,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let node_zmq = reader.read(&table::NODE_ZMQ, value::publishers);
     let first = sidechain(reader);
     let others = sections::sidechains(&mut reader.entries, &mut reader.findings);
+    let wishes = wishes::wishes(&mut reader.entries, &mut reader.findings);
     let bmm_blind = reader.read(&table::BMM_BLIND, value::boolean);
     let payout = payout(reader, network);
     let stratum_host = reader.read(&table::STRATUM_HOST, value::host);
@@ -44,6 +46,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         network: network?,
         node: node?,
         node_zmq: node_zmq?,
+        wishes: wishes?,
         sidechains: first?.into_iter().chain(others?).collect(),
         bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },
         payout: payout?,

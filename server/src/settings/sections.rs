@@ -10,21 +10,28 @@ use super::entries::Entry;
 use super::reader::{SIDECHAIN_PORT_BASE, basic};
 use super::source::Findings;
 use super::table::Setting;
-use super::{RpcEndpoint, Sidechain, value};
+use super::{RpcEndpoint, Sidechain, value, wishes};
 use crate::bmm::Slot;
 
 /// A table of the settings file.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
-    /// The key that it stands under.
+    /// The keys that lead to it, dots between them.
     pub name: &'static str,
     /// Whether there may be several.
     pub many: bool,
     /// Its keys.
     pub fields: &'static [Setting],
+    /// The section whose entries stand in each of its own.
+    pub nested: Option<&'static Self>,
 }
 
 impl Section {
+    /// The key that it stands under.
+    pub fn key(&self) -> &'static str {
+        self.name.rsplit_once('.').map_or(self.name, |(_, key)| key)
+    }
+
     /// The line that begins one: `[[sidechain]]`.
     pub fn heading(&self) -> String {
         if self.many { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
@@ -33,9 +40,9 @@ impl Section {
 
 const IN_SIDECHAIN: &str = "sidechain";
 
-const REQUIRED: &str = "required";
+pub(super) const REQUIRED: &str = "required";
 
-const SLOT: Setting = Setting::new("slot", "SLOT", "")
+pub(super) const SLOT: Setting = Setting::new("slot", "SLOT", "")
     .noted(REQUIRED)
     .means(IN_SIDECHAIN, "The sidechain's slot (BIP300), 0 to 255.");
 const KIND: Setting = Setting::new("kind", "KIND", "bestblock").means(
@@ -68,21 +75,24 @@ pub(super) const SIDECHAIN: Section = Section {
     name: IN_SIDECHAIN,
     many: true,
     fields: &[SLOT, KIND, HOST, PORT, USER, PASSWORD, PRIORITY, FALLBACK, HEADER_HEX],
+    nested: None,
 };
 
 /// Every section, in the order in which people read of them.
-pub const SECTIONS: &[Section] = &[SIDECHAIN];
+pub const SECTIONS: &[Section] = &[SIDECHAIN, wishes::PROPOSE, wishes::ACKNOWLEDGE, wishes::VOTES];
 
 /// The README's table of sections, in Markdown.
 pub fn table() -> String {
     let mut lines =
         vec!["| In | Key | Default | Meaning |".to_owned(), "|---|---|---|---|".to_owned()];
     for section in SECTIONS {
-        let heading = section.heading();
-        lines.extend(section.fields.iter().map(|field| {
-            let (key, default) = (field.key(), field.default_markdown());
-            format!("| `{heading}` | `{key}` | {default} | {} |", field.meaning())
-        }));
+        for section in core::iter::once(section).chain(section.nested) {
+            let heading = section.heading();
+            lines.extend(section.fields.iter().map(|field| {
+                let (key, default) = (field.key(), field.default_markdown());
+                format!("| `{heading}` | `{key}` | {default} | {} |", field.meaning())
+            }));
+        }
     }
     lines.join("\n") + "\n"
 }

@@ -10,12 +10,14 @@ use std::net::Ipv6Addr;
 use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
+use bitcoin::hashes::{Hash as _, sha256d};
 use bitcoin::hex::FromHex;
 use tracing_subscriber::EnvFilter;
 
 use super::LogFormat;
+use super::wishes::VoteMode;
 use crate::bmm::Slot;
-use crate::bmm::message::BmmHeader;
+use crate::bmm::message::{BmmHeader, Votes};
 use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
@@ -153,6 +155,76 @@ pub(super) fn sidechain_kind(value: &str) -> Parsed<SidechainKind> {
                   bestblock or thunder"
             .to_owned()),
     }
+}
+
+/// Bytes of a proposed sidechain's title: its length is one byte.
+const TITLE_BYTES_MAX: usize = 255;
+/// Bytes of a description. It stands in every job until it is mined, and small miners read a job
+/// into a small buffer.
+const DESCRIPTION_BYTES_MAX: usize = 1_000;
+
+pub(super) fn title(value: &str) -> Parsed<String> {
+    if value.is_empty() || value.len() > TITLE_BYTES_MAX {
+        return Err("is no title of a sidechain, so none could be proposed; write 1 to 255 bytes"
+            .to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+pub(super) fn description(value: &str) -> Parsed<String> {
+    if value.len() > DESCRIPTION_BYTES_MAX {
+        return Err("is too long to be sent to every miner with every job; write 1000 bytes at \
+                    most"
+            .to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// The bytes of a hash, in the order in which they are written.
+pub(super) fn hash_id<const N: usize>(value: &str) -> Parsed<[u8; N]>
+where
+    [u8; N]: FromHex,
+{
+    hex(value).map_err(|cause| {
+        format!(
+            "is no hash ({cause}), so the proposal would say nothing; write {} hex digits",
+            2 * N
+        )
+    })
+}
+
+/// A hash as it is displayed: the reverse of its bytes.
+pub(super) fn displayed_hash(value: &str) -> Parsed<sha256d::Hash> {
+    let bytes: [u8; 32] = hex(value).map_err(|cause| {
+        format!(
+            "is no hash of a proposal ({cause}), so no enforcer would count it; copy the \
+             description_sha256d_hash that the enforcer shows"
+        )
+    })?;
+    let mut bytes = bytes;
+    bytes.reverse();
+    Ok(sha256d::Hash::from_byte_array(bytes))
+}
+
+pub(super) fn vote_mode(value: &str) -> Parsed<VoteMode> {
+    match value.to_ascii_lowercase().as_str() {
+        "repeat" => Ok(VoteMode::Repeat),
+        "abstain" => Ok(VoteMode::Abstain),
+        "upvotes" => Ok(VoteMode::Upvotes),
+        "leading-by-50" => Ok(VoteMode::LeadingBy50),
+        _ => Err("is no way to vote, so no vote could be cast; write repeat, abstain, upvotes or \
+                  leading-by-50"
+            .to_owned()),
+    }
+}
+
+pub(super) fn bundle_index(value: &str) -> Parsed<u16> {
+    let index = value.parse().ok().filter(|index| *index < Votes::ALARM_TWO_BYTE);
+    index.ok_or_else(|| {
+        "is not the place of a bundle, so the vote would be for none; write a whole number from \
+         0, the oldest, to 65533"
+            .to_owned()
+    })
 }
 
 pub(super) fn priority(value: &str) -> Parsed<u32> {
