@@ -104,9 +104,22 @@ impl World {
         self.node.resume(now, parked)
     }
 
+    /// Adds a sidechain with a daemon of Thunder's kind, in place of what was in the slot.
+    pub fn add_thunder(&mut self, slot: u8, seed: u64) {
+        let chain = Sidechain::thunder(slot, seed, self.node.tip());
+        self.sidechains.insert(slot, chain);
+    }
+
     /// Answers one request to a sidechain; nothing if it is down or there is none in the slot.
-    pub fn handle_sidechain_rpc(&self, slot: u8, body: &[u8]) -> Option<RpcReply> {
-        self.sidechains.get(&slot)?.handle_rpc(body)
+    pub fn handle_sidechain_rpc(&mut self, slot: u8, body: &[u8]) -> Option<RpcReply> {
+        let sidechain = self.sidechains.get_mut(&slot)?;
+        let before = sidechain.height();
+        let reply = sidechain.handle_rpc(body);
+        let (height, h_star) = (sidechain.height(), sidechain.tip());
+        if height > before {
+            self.events.push_back(WorldEvent::SidechainAdvanced { slot, height, h_star });
+        }
+        reply
     }
 
     /// Mines an otherwise empty block on any known parent, as a rival miner would.

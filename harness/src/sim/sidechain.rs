@@ -4,8 +4,11 @@
 //! when, a mainchain block carries `OP_RETURN d1617368 <slot> <h*>` (BIP-0301 M7) in its coinbase.
 //! So its height proves that what the server commits to arrives on the chain byte for byte. It
 //! reads M7s with its own few lines: it is a witness, and shares nothing with the server.
+//! One of Thunder's kind gives a whole block instead, and grows when it is handed back.
 //! Pure: mainchain blocks and requests go in, answers come out. Not in here: fetching blocks and
 //! HTTP (`http/sidechain.rs`), and the bids of sidechains that pay (M8).
+
+mod thunder;
 
 use std::fmt;
 
@@ -13,6 +16,7 @@ use bitcoin::hashes::{Hash as _, HashEngine as _, sha256};
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::{Block, BlockHash};
 
+use self::thunder::Thunder;
 use super::jsonrpc::{self, Arguments, Code, RpcError, RpcReply, result_of};
 
 /// How an M7 output begins: `OP_RETURN`, a push of 37 bytes, and the tag of BIP-0301.
@@ -114,13 +118,16 @@ pub struct Sidechain {
     seen: Vec<Seen>,
     /// Its own blocks above its genesis.
     chain: Vec<HStar>,
+    /// Set for a daemon of Thunder's kind.
+    thunder: Option<Thunder>,
     down: bool,
 }
 
 impl Sidechain {
     /// A sidechain of a slot that begins at a mainchain block; `seed` makes its hashes its own.
-    pub const fn new(slot: u8, seed: u64, start: BlockHash) -> Self {
-        Self { slot, seed, counter: 0, start, seen: Vec::new(), chain: Vec::new(), down: false }
+    pub fn new(slot: u8, seed: u64, start: BlockHash) -> Self {
+        let (seen, chain) = (Vec::new(), Vec::new());
+        Self { slot, seed, counter: 0, start, seen, chain, thunder: None, down: false }
     }
 
     /// Takes the next mainchain block; the sidechain advances if it carries a candidate of ours.
@@ -132,6 +139,9 @@ impl Sidechain {
         self.expect(block.header.prev_blockhash)?;
         let h_star = self.committed(block);
         self.seen.push(Seen { main_hash, h_star });
+        if self.thunder.is_some() {
+            return Ok(None);
+        }
         self.chain.extend(h_star);
         Ok(h_star.map(|h_star| SidechainChange::Advanced { height: self.height(), h_star }))
     }
@@ -143,6 +153,11 @@ impl Sidechain {
     ) -> Result<Option<SidechainChange>, OutOfOrder> {
         self.expect(main_hash)?;
         let seen = self.seen.pop().ok_or(OutOfOrder { expected: main_hash, actual: self.start })?;
+        if let Some(thunder) = &mut self.thunder
+            && thunder.connected.pop_if(|connected| *connected == main_hash).is_none()
+        {
+            return Ok(None);
+        }
         if seen.h_star.is_some() {
             self.chain.pop();
         }
@@ -249,7 +264,9 @@ impl Sidechain {
     ///
     /// `getbestblockhash` gives the candidate in 64 hex digits, in the order of its bytes on the
     /// mainchain: the first user's daemon is asked for "the hash to wrap" under that name.
-    pub fn handle_rpc(&self, body: &[u8]) -> Option<RpcReply> {
+    ///
+    /// One of Thunder's kind knows `get_block_template` and `connect_block` in its place.
+    pub fn handle_rpc(&mut self, body: &[u8]) -> Option<RpcReply> {
         if self.down {
             return None;
         }
@@ -257,7 +274,13 @@ impl Sidechain {
             Ok(call) => call,
             Err(reply) => return Some(reply),
         };
+        let is_thunder = self.thunder.is_some();
         let result = match call.method.as_str() {
+            "get_block_template" if is_thunder => self.block_template(call.params),
+            "connect_block" if is_thunder => self.connect_block(call.params),
+            "getbestblockhash" if is_thunder => {
+                Err(RpcError::new(Code::MethodNotFound, "Method not found"))
+            }
             "getbestblockhash" | "getblockcount" => {
                 Arguments::check(call.params, &[], &call.method).and_then(|_| {
                     if call.method == "getblockcount" {

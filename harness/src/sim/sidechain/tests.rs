@@ -2,6 +2,7 @@
 
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, ScriptBuf, TxOut};
+use serde_json::{Value, json};
 
 use super::*;
 use crate::sim::node::SimNode;
@@ -188,7 +189,7 @@ fn blocks_out_of_order_are_refused() {
 #[test]
 fn the_rpc_gives_the_candidate_in_the_order_of_its_bytes() {
     let mut chain = Sidechain::new(SLOT, 1, BlockHash::all_zeros());
-    let ask = |chain: &Sidechain, method: &str| {
+    let ask = |chain: &mut Sidechain, method: &str| {
         let body = format!(r#"{{"id":"x","method":"{method}","params":[]}}"#);
         let reply = chain.handle_rpc(body.as_bytes())?;
         Some((reply.status, String::from_utf8(reply.body).unwrap()))
@@ -196,10 +197,62 @@ fn the_rpc_gives_the_candidate_in_the_order_of_its_bytes() {
     let HStar(bytes) = chain.candidate();
     let hex = bitcoin::consensus::encode::serialize_hex(&bytes);
     let best = format!("{{\"result\":\"{hex}\",\"error\":null,\"id\":\"x\"}}\n");
-    assert_eq!(ask(&chain, "getbestblockhash"), Some((200, best)));
+    assert_eq!(ask(&mut chain, "getbestblockhash"), Some((200, best)));
     let count = "{\"result\":0,\"error\":null,\"id\":\"x\"}\n".to_owned();
-    assert_eq!(ask(&chain, "getblockcount"), Some((200, count)));
-    assert_eq!(ask(&chain, "stop").map(|(status, _)| status), Some(404));
+    assert_eq!(ask(&mut chain, "getblockcount"), Some((200, count)));
+    assert_eq!(ask(&mut chain, "stop").map(|(status, _)| status), Some(404));
     chain.set_down(true);
-    assert_eq!(ask(&chain, "getbestblockhash"), None);
+    assert_eq!(ask(&mut chain, "getbestblockhash"), None);
+}
+
+/// Calls a daemon of Thunder's kind.
+fn call(world: &mut World, method: &str, params: &Value) -> Value {
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    let reply = world.handle_sidechain_rpc(SLOT, body.to_string().as_bytes()).unwrap();
+    let reply: Value = serde_json::from_slice(&reply.body).unwrap();
+    reply.get("result").or_else(|| reply.get("error")).unwrap().clone()
+}
+
+#[test]
+fn a_thunder_grows_when_its_block_comes_back_and_not_before() {
+    let mut world = World::new([], 1);
+    world.add_thunder(SLOT, 1);
+    let template = call(&mut world, "get_block_template", &json!([]));
+    let h_star = world.sidechain(SLOT).unwrap().candidate();
+    assert_eq!(template["critical_hash"], h_star.to_string());
+    let genesis = world.node().tip();
+    assert_eq!(template["block"]["header"]["prev_main_hash"], genesis.to_string());
+    let height = |world: &World| world.sidechain(SLOT).unwrap().height();
+
+    let other = commitment(SLOT, HStar([7; 32]));
+    let [without, with] = [other, commitment(SLOT, h_star)]
+        .map(|output| world.mine_rival_with(genesis, NOW, &[output]).unwrap());
+    let block = &template["block"];
+    let refused = call(&mut world, "connect_block", &json!([block, without.to_string()]));
+    assert_eq!(refused, json!(false), "it commits to another block");
+    // Of two rivals the first stays the tip; the node has to take the other one.
+    world.change_node(|node| {
+        let body = json!({ "method": "invalidateblock", "params": [without.to_string()] });
+        node.handle_rpc(NOW, body.to_string().as_bytes())
+    });
+    assert_eq!((world.node().tip(), height(&world)), (with, 0));
+    let next = call(&mut world, "get_block_template", &json!([]));
+    assert_ne!(next["critical_hash"], template["critical_hash"], "another tip, another h*");
+
+    world.sidechain_mut(SLOT).unwrap().fail_connects(1);
+    let params = json!([block, with.to_string()]);
+    assert_eq!(call(&mut world, "connect_block", &params)["code"], -1);
+    let changed = json!([{ "header": block["header"], "body": {} }, with.to_string()]);
+    assert_eq!(call(&mut world, "connect_block", &changed), json!(false));
+    assert_eq!(height(&world), 0);
+    assert_eq!(call(&mut world, "connect_block", &params), json!(true));
+    assert_eq!((height(&world), world.sidechain(SLOT).unwrap().tip()), (1, h_star));
+    assert_eq!(call(&mut world, "connect_block", &params), json!(false), "once");
+    assert_eq!(call(&mut world, "getbestblockhash", &json!([]))["code"], -32601);
+    assert_eq!(world.sidechain(SLOT).unwrap().connect_calls(), 5);
+    world.change_node(|node| {
+        let body = json!({ "method": "invalidateblock", "params": [with.to_string()] });
+        node.handle_rpc(NOW, body.to_string().as_bytes())
+    });
+    assert_eq!(height(&world), 0, "and goes with its mainchain block");
 }
