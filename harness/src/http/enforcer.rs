@@ -6,13 +6,14 @@
 //! after the node had accepted it, as the real one does. The referee is the server's own; it is
 //! proved on the verdicts that a real enforcer gave.
 //! Not in here: what a template looks like (`sim/enforcer.rs`). Unlike a real enforcer it leaves
-//! the node's mempool alone, so expired bids stay in plain templates; and it has no sidechain
-//! state of its own: give it one with [`EnforcerOptions::state`].
+//! the node's mempool alone, so expired bids stay in plain templates; and of the sidechains it
+//! knows what it is given at the start ([`EnforcerOptions::state`]) and what it saw since.
 
+mod ledger;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use bitcoin::hashes::Hash as _;
 use bitcoin::{Block, BlockHash};
 use bytes::Bytes;
+use ledger::Ledger;
 use serde_json::{Value, json};
 use server::bmm::check::{self, Breaches, SidechainState};
 use tokio::sync::{Mutex, broadcast, watch};
@@ -47,7 +49,8 @@ pub const LONG_POLL_PATIENCE: Duration = Duration::from_secs(30);
 pub struct EnforcerOptions {
     /// What stands in its coinbases.
     pub producer: Producer,
-    /// What the referee knows of the sidechains; without it, rules that need it are not applied.
+    /// The sidechains as of the tip at the start; later blocks change them. Without it, rules that
+    /// need it are not applied.
     pub state: Option<SidechainState>,
     /// How long the old template is served after a new tip. A real enforcer's is 40 to 60 ms.
     pub lag: Duration,
@@ -120,9 +123,11 @@ impl EnforcerServer {
         let sample = plain_template(&node).await?;
         let tip = parent_of(&sample)?;
         let enforcer = Enforcer::new(options.producer.clone(), &sample)?;
+        let sidechains = watch::channel(options.state.clone()).0;
         let shared = Arc::new(Shared {
             node,
             options,
+            sidechains,
             desk: Mutex::new(Desk { enforcer, plain: sample }),
             condition: watch::channel(EnforcerCondition::Ready).0,
             tip: watch::channel(tip).0,
@@ -150,6 +155,11 @@ impl EnforcerServer {
         self.shared.condition.send_replace(condition);
     }
 
+    /// The sidechains after the last block that was judged; `None` when it was given none.
+    pub fn sidechains(&self) -> Option<SidechainState> {
+        self.shared.sidechains.borrow().clone()
+    }
+
     /// Every verdict from now on.
     pub fn verdicts(&self) -> broadcast::Receiver<BlockVerdict> {
         self.shared.verdicts.subscribe()
@@ -171,8 +181,13 @@ struct Shared {
     condition: watch::Sender<EnforcerCondition>,
     /// The last block of the best chain that was judged, once the lag is over.
     tip: watch::Sender<BlockHash>,
+    /// The sidechains as the blocks so far left them.
+    sidechains: watch::Sender<Option<SidechainState>>,
     verdicts: broadcast::Sender<BlockVerdict>,
 }
+
+/// The blocks that passed, each with the sidechains after it.
+type Passed = BTreeMap<BlockHash, Option<Ledger>>;
 
 #[derive(Debug)]
 struct Desk {
@@ -233,7 +248,8 @@ impl Shared {
     /// Judges what the node takes into its best chain, until aborted.
     async fn follow(self: Arc<Self>, start: BlockHash) -> Infallible {
         // What the node had when the enforcer came, and what passed since.
-        let mut passed = BTreeSet::from([start]);
+        let ledger = self.options.state.as_ref().map(Ledger::starting_with);
+        let mut passed = Passed::from([(start, ledger)]);
         let mut poll = interval(TIP_POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -244,19 +260,27 @@ impl Shared {
         }
     }
 
-    async fn catch_up(&self, passed: &mut BTreeSet<BlockHash>) -> Result<(), MainchainError> {
+    async fn catch_up(&self, passed: &mut Passed) -> Result<(), MainchainError> {
         let tip = self.node.best_block_hash().await?;
         if tip == *self.tip.borrow() {
             return Ok(());
         }
         for (hash, block) in self.new_blocks(tip, passed).await? {
-            let verdict = judge(hash, &block, self.options.state.as_ref());
-            let invalid = matches!(verdict, BlockVerdict::Invalidated(..));
-            if invalid {
-                self.node.call("invalidateblock", json!([hash.to_string()])).await?;
-            } else {
-                passed.insert(hash);
-            }
+            let parent = block.header.prev_blockhash;
+            let ledger = passed.get(&parent).and_then(Option::as_ref);
+            let state = ledger.map(Ledger::state);
+            let (invalid, verdict) = match check::block(&block, parent, state.as_ref()) {
+                Ok(found) => {
+                    let ledger = ledger.map(|ledger| ledger.after(&found));
+                    self.sidechains.send_replace(ledger.as_ref().map(Ledger::state));
+                    passed.insert(hash, ledger);
+                    (false, BlockVerdict::Accepted(hash))
+                }
+                Err(breaches) => {
+                    self.node.call("invalidateblock", json!([hash.to_string()])).await?;
+                    (true, BlockVerdict::Invalidated(hash, breaches))
+                }
+            };
             // An error says that nobody listens, which is allowed.
             drop(self.verdicts.send(verdict));
             if invalid {
@@ -264,6 +288,9 @@ impl Shared {
                 return Ok(());
             }
         }
+        // The tip may be one that passed long ago: then the chain went back to it.
+        let ledger = passed.get(&tip).and_then(Option::as_ref);
+        self.sidechains.send_replace(ledger.map(Ledger::state));
         self.move_to(tip).await;
         Ok(())
     }
@@ -272,11 +299,11 @@ impl Shared {
     async fn new_blocks(
         &self,
         tip: BlockHash,
-        passed: &BTreeSet<BlockHash>,
+        passed: &Passed,
     ) -> Result<Vec<(BlockHash, Block)>, MainchainError> {
         let mut blocks = Vec::new();
         let mut at = tip;
-        while !passed.contains(&at) && at != BlockHash::all_zeros() {
+        while !passed.contains_key(&at) && at != BlockHash::all_zeros() {
             let block = self.node.block(at).await?;
             let parent = block.header.prev_blockhash;
             blocks.push((at, block));
@@ -298,13 +325,6 @@ impl Shared {
             desk.plain = plain;
         }
         self.tip.send_replace(tip);
-    }
-}
-
-fn judge(hash: BlockHash, block: &Block, state: Option<&SidechainState>) -> BlockVerdict {
-    match check::block(block, block.header.prev_blockhash, state) {
-        Ok(_) => BlockVerdict::Accepted(hash),
-        Err(breaches) => BlockVerdict::Invalidated(hash, breaches),
     }
 }
 
