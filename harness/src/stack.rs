@@ -49,14 +49,25 @@ impl RunningServer {
     /// Starts a server with `environment`, names and values as in a `.env` file. `DATA_DIR` is
     /// added; miners find it on loopback at [`Self::address`] unless the environment says where.
     pub async fn start(environment: &[(&str, String)]) -> Result<Self, StackError> {
+        Self::start_with_file(environment, "").await
+    }
+
+    /// The same, with a settings file that says this.
+    pub async fn start_with_file(
+        environment: &[(&str, String)],
+        toml: &str,
+    ) -> Result<Self, StackError> {
         let data_dir = TempDir::new().map_err(StackError::DataDir)?;
         let mut known: BTreeMap<String, OsString> = BTreeMap::new();
         known.insert("STRATUM_HOST".to_owned(), "127.0.0.1".into());
         known.insert("STRATUM_PORT".to_owned(), "0".into());
         known.insert("DATA_DIR".to_owned(), data_dir.path().into());
         known.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), value.into())));
-        let no_files = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
-        let loaded = settings::load(["drivechain-stratum".into()].into_iter(), &known, &no_files)
+        let file = |path: &std::path::Path| match path.extension() {
+            Some(extension) if extension == "toml" => Ok(toml.to_owned()),
+            Some(_) | None => Err(std::io::ErrorKind::NotFound.into()),
+        };
+        let loaded = settings::load(["drivechain-stratum".into()].into_iter(), &known, &file)
             .map_err(|error| StackError::Settings(explain(&error)))?;
         let door = open_door(&loaded.settings).await?;
         let address = door.address().map_err(StackError::Address)?;
