@@ -12,7 +12,7 @@ use simminer::runtime::MinerEvent;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::network::{EVENTS, Network, PATIENCE, Way, h_star};
+use super::network::{EVENTS, First, Network, PATIENCE, Way, h_star};
 
 /// Bids a distribution is made of. Each pays more than the one before, so each must be seen.
 const BIDS: u8 = 25;
@@ -51,11 +51,18 @@ async fn measure(way: Way, told: bool) -> Distribution {
     for number in 0..BIDS {
         sleep(Duration::from_millis(PAUSES[usize::from(number) % PAUSES.len()])).await;
         let fee = 1_000 + u64::from(number) * 100;
-        network.bid(SLOT, h_star(number), tip, fee).await;
-        // bid() returns when the node has taken it.
-        let taken = Instant::now();
-        until_job(&mut jobs, tip, Some(h_star(number))).await;
-        times.push(taken.elapsed());
+        let bid = First::Bid { slot: SLOT, h_star: h_star(number), parent: tip };
+        let bid = network.signed_bid(bid, fee).await;
+        // From before the node has it: it publishes the bid before it answers.
+        let sent = Instant::now();
+        let (arrival, ()) = tokio::join!(
+            async {
+                until_job(&mut jobs, tip, Some(h_star(number))).await;
+                sent.elapsed()
+            },
+            network.broadcast(&bid),
+        );
+        times.push(arrival);
     }
     server.stop().await.unwrap();
     times.sort();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use bitcoin::consensus::encode::deserialize_hex;
+use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::{Amount, BlockHash, OutPoint, Transaction, Txid};
@@ -121,6 +121,23 @@ impl Network {
         first: First,
         fee: u64,
     ) -> Txid {
+        let signed = self.sign(coin, value, first, fee).await;
+        self.broadcast(&signed).await;
+        signed.compute_txid()
+    }
+
+    /// A bid that nobody knows of yet.
+    pub(crate) async fn signed_bid(&mut self, bid: First, fee: u64) -> Transaction {
+        let coin = self.coins.pop().unwrap();
+        self.sign(coin, COIN, bid, fee).await
+    }
+
+    pub(crate) async fn broadcast(&self, signed: &Transaction) {
+        let hex = serialize_hex(signed);
+        self.wallet.rpc("sendrawtransaction", json!([hex])).await.unwrap();
+    }
+
+    async fn sign(&self, coin: OutPoint, value: Amount, first: First, fee: u64) -> Transaction {
         let change = self.wallet.address(AddressKind::Bech32).await.unwrap().to_string();
         let left = value - Amount::from_sat(fee);
         let change = json!({ change: left.to_string_in(bitcoin::Denomination::Bitcoin) });
@@ -138,8 +155,7 @@ impl Network {
             let script = sent.output[0].script_pubkey.as_bytes();
             assert_eq!((script.len(), &script[..5]), (70, &[0x6a, 0x44, 0x00, 0xbf, 0x00][..]));
         }
-        self.wallet.rpc("sendrawtransaction", json!([signed["hex"]])).await.unwrap();
-        sent.compute_txid()
+        sent
     }
 
     /// bitcoind's template of now: with a word of its own for its coinbase it passes by its cache.
