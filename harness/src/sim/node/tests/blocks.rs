@@ -4,8 +4,8 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{Amount, BlockHash, ScriptBuf, TxMerkleNode, TxOut, Witness, absolute};
 
 use super::draft::{
-    Commitment, Draft, NOW, extend, extend_empty, mine_to, propose, script_sig, spend, unknown,
-    verdicts,
+    Commitment, Draft, NOW, extend, extend_empty, fresh, mine_to, propose, script_sig, spend,
+    unknown, verdicts,
 };
 use crate::sim::chain::subsidy_sats;
 use crate::sim::node::{NodeChange, Refusal, SimNode, Verdict, check};
@@ -14,7 +14,7 @@ use crate::sim::node::{NodeChange, Refusal, SimNode, Verdict, check};
 fn check_spoilt(expected: [&str; 3], spoil: impl FnOnce(&mut Draft)) {
     let mut node = SimNode::new();
     mine_to(&mut node, 3);
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     spoil(&mut draft);
     let tip = node.tip();
     assert_eq!(verdicts(&mut node, &draft.build()), expected);
@@ -34,7 +34,7 @@ fn check_remembered(word: &str, spoil: impl FnOnce(&mut Draft)) {
 #[test]
 fn a_right_block_is_accepted_once() {
     let mut node = SimNode::new();
-    let block = Draft::new(&node).build();
+    let block = fresh(&node).build();
     assert_eq!(verdicts(&mut node, &block), ["accepted", "accepted", "duplicate"]);
     assert_eq!(node.tip(), block.block_hash());
 }
@@ -43,7 +43,7 @@ fn a_right_block_is_accepted_once() {
 fn heights_of_one_digit_are_small_numbers_and_padded() {
     let mut node = SimNode::new();
     for height in 1..=17 {
-        let draft = Draft::new(&node);
+        let draft = fresh(&node);
         let first = draft.script_sig.as_bytes()[0];
         assert_eq!(first, if height <= 16 { 0x50 + height } else { 0x01 });
         extend(&mut node, &draft);
@@ -76,7 +76,7 @@ fn headers_that_do_not_fit_the_chain() {
 fn the_limits_of_the_time_are_themselves_allowed() {
     let mut node = SimNode::new();
     mine_to(&mut node, 3);
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.time = node.chain().median_time_past(node.tip()) + 1;
     assert_eq!(propose(&mut node, &draft.build()), "accepted");
     draft.time = NOW + 7200;
@@ -130,7 +130,7 @@ fn bodies_that_are_wrong_by_themselves() {
 #[test]
 fn the_first_transaction_and_only_it_is_a_coinbase() {
     let mut node = SimNode::new();
-    let draft = Draft::new(&node);
+    let draft = fresh(&node);
     let ordinary = draft.seal(vec![spend(unknown(1), 0, 1)]);
     assert_eq!(node.submit(NOW, ordinary), Verdict::Refused(Refusal::CoinbaseMissing));
     let mut second = draft.build().txdata[0].clone();
@@ -161,7 +161,7 @@ fn witnesses_and_their_commitment() {
     check_forgotten("unexpected-witness", |draft| draft.commitment = Commitment::Absent);
 
     let mut node = SimNode::new();
-    let right = Draft::new(&node).build();
+    let right = fresh(&node).build();
     let mut wrong = right.clone();
     wrong.txdata[0].input[0].witness = Witness::from_slice(&[[0_u8; 31]]);
     assert_eq!(node.submit(NOW, wrong), Verdict::Refused(Refusal::WitnessNonceSize));
@@ -171,7 +171,7 @@ fn witnesses_and_their_commitment() {
 #[test]
 fn a_missing_reserved_value_is_filled_in_for_submissions_only_and_reported() {
     let mut node = SimNode::new();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.witness = Vec::new();
     let block = draft.build();
     assert_eq!(verdicts(&mut node, &block), ["bad-witness-nonce-size", "accepted", "duplicate"]);
@@ -187,7 +187,7 @@ fn a_missing_reserved_value_is_filled_in_for_submissions_only_and_reported() {
 #[test]
 fn without_witnesses_no_commitment_is_needed() {
     let mut node = SimNode::new();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.commitment = Commitment::Absent;
     draft.witness = Vec::new();
     extend(&mut node, &draft);
@@ -235,21 +235,21 @@ fn a_coinbase_is_spent_after_a_hundred_blocks_and_once() {
     let coinbase = node.block(first).unwrap().txdata[0].compute_txid();
     let spending = spend(coinbase, 0, subsidy_sats(1) - 700);
     mine_to(&mut node, 99);
-    let mut early = Draft::new(&node);
+    let mut early = fresh(&node);
     early.transactions = vec![spending.clone()];
     assert_eq!(verdicts(&mut node, &early.build())[1], "bad-txns-premature-spend-of-coinbase");
 
     mine_to(&mut node, 100);
-    let mut greedy = Draft::new(&node);
+    let mut greedy = fresh(&node);
     greedy.transactions = vec![spending.clone()];
     greedy.value += 701;
     assert_eq!(verdicts(&mut node, &greedy.build())[1], "bad-cb-amount");
-    let mut right = Draft::new(&node);
+    let mut right = fresh(&node);
     right.transactions = vec![spending];
     right.value += 700;
     extend(&mut node, &right);
 
-    let mut again = Draft::new(&node);
+    let mut again = fresh(&node);
     again.transactions = vec![spend(coinbase, 0, 1)];
     assert_eq!(verdicts(&mut node, &again.build())[1], "bad-txns-inputs-missingorspent");
 }
@@ -259,7 +259,7 @@ fn a_transaction_pays_out_no_more_than_it_takes_in() {
     let mut node = SimNode::new();
     let granted = spend(unknown(1), 0, 1_000);
     node.add_transaction(granted.clone(), 10).unwrap();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.transactions = vec![granted.clone(), spend(granted.compute_txid(), 0, 1_001)];
     assert_eq!(verdicts(&mut node, &draft.build())[1], "bad-txns-in-belowout");
     draft.transactions[1] = spend(granted.compute_txid(), 0, 1_000);
@@ -274,7 +274,7 @@ fn signature_operations_have_a_limit() {
     let script_pubkey = ScriptBuf::from_bytes(vec![0xac; 10_000]);
     tx.output.extend(vec![TxOut { value: Amount::ZERO, script_pubkey }; 2]);
     node.add_transaction(tx.clone(), 0).unwrap();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.transactions = vec![tx.clone()];
     assert_eq!(propose(&mut node, &draft.build()), "accepted");
     tx.output[0].script_pubkey = ScriptBuf::from_bytes(vec![0xac]);
@@ -287,10 +287,10 @@ fn a_transaction_whose_outputs_exist_is_refused() {
     let mut node = SimNode::new();
     let tx = spend(unknown(1), 0, 1_000);
     node.add_transaction(tx.clone(), 0).unwrap();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.transactions = vec![tx.clone()];
     extend(&mut node, &draft);
-    let mut again = Draft::new(&node);
+    let mut again = fresh(&node);
     again.transactions = vec![tx];
     assert_eq!(verdicts(&mut node, &again.build())[1], "bad-txns-BIP30");
 }
@@ -301,7 +301,7 @@ fn the_halving_is_enforced() {
     let mut node = SimNode::new();
     mine_to(&mut node, 148);
     for (height, subsidy) in [(149, 5_000_000_000), (150, 2_500_000_000), (151, 2_500_000_000)] {
-        let mut draft = Draft::new(&node);
+        let mut draft = fresh(&node);
         draft.value = subsidy + 1;
         assert_eq!(verdicts(&mut node, &draft.build())[1], "bad-cb-amount", "{height}");
         draft.value = subsidy;

@@ -4,7 +4,7 @@ use bitcoin::consensus::encode::serialize_hex;
 use serde_json::json;
 
 use super::draft::{
-    Draft, NOW, ask, extend, extend_empty, mine_to, script_sig, spend, unknown, verdicts,
+    NOW, ask, extend, extend_empty, fresh, fresh_on, mine_to, script_sig, spend, unknown, verdicts,
 };
 use crate::sim::chain::subsidy_sats;
 use crate::sim::node::{CannotMine, NodeChange, Refusal, SimNode, TipCause, Verdict};
@@ -14,7 +14,7 @@ fn forked() -> (SimNode, bitcoin::BlockHash, bitcoin::BlockHash) {
     let mut node = SimNode::new();
     let genesis = node.tip();
     let first = extend_empty(&mut node);
-    let mut other = Draft::on(&node, genesis);
+    let mut other = fresh_on(&node, genesis);
     other.script_sig = script_sig(1, 1);
     let other = other.build();
     assert_eq!(verdicts(&mut node, &other)[1..], ["inconclusive", "duplicate"]);
@@ -26,7 +26,7 @@ fn forked() -> (SimNode, bitcoin::BlockHash, bitcoin::BlockHash) {
 fn a_longer_branch_takes_over_and_reports_each_step() {
     let (mut node, first, second) = forked();
     std::iter::from_fn(|| node.poll_change()).for_each(drop);
-    let draft = Draft::on(&node, second);
+    let draft = fresh_on(&node, second);
     let longer = extend(&mut node, &draft);
     let changes: Vec<String> = std::iter::from_fn(|| node.poll_change())
         .map(|change| match change {
@@ -61,12 +61,12 @@ fn a_longer_branch_takes_over_and_reports_each_step() {
 #[test]
 fn invalidating_returns_to_the_older_branch_and_is_remembered() {
     let (mut node, first, second) = forked();
-    let longer = Draft::on(&node, second).build();
+    let longer = fresh_on(&node, second).build();
     assert_eq!(node.submit(NOW, longer.clone()), Verdict::Accepted);
     ask(&mut node, "invalidateblock", &json!([longer.block_hash().to_string()]));
     assert_eq!(node.tip(), first);
     assert_eq!(verdicts(&mut node, &longer), ["duplicate-invalid"; 3]);
-    let child = Draft::on(&node, longer.block_hash()).build();
+    let child = fresh_on(&node, longer.block_hash()).build();
     assert_eq!(
         verdicts(&mut node, &child),
         ["inconclusive-not-best-prevblk", "bad-prevblk", "bad-prevblk"]
@@ -98,12 +98,12 @@ fn a_branch_that_breaks_a_rule_does_not_take_over() {
     let (mut node, first, second) = forked();
     extend_empty(&mut node);
     let tip = node.tip();
-    let mut greedy = Draft::on(&node, second);
+    let mut greedy = fresh_on(&node, second);
     greedy.value += 1;
     let greedy = greedy.build();
     // Not looked at closely while its branch is no longer than the active one.
     assert_eq!(verdicts(&mut node, &greedy)[1..], ["inconclusive", "duplicate"]);
-    let child = Draft::on(&node, greedy.block_hash()).build();
+    let child = fresh_on(&node, greedy.block_hash()).build();
     assert_eq!(verdicts(&mut node, &child)[1..], ["inconclusive", "duplicate-invalid"]);
     assert_eq!(verdicts(&mut node, &greedy), ["duplicate-invalid"; 3]);
     assert_eq!(node.tip(), tip);
@@ -118,7 +118,7 @@ fn coins_and_waiting_transactions_survive_a_reorganisation() {
     let child = spend(parent.compute_txid(), 0, 900);
     node.add_transaction(parent.clone(), 50).unwrap();
     node.add_transaction(child.clone(), 100).unwrap();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.transactions = vec![parent.clone(), child.clone()];
     draft.value += 150;
     extend(&mut node, &draft);
@@ -128,7 +128,7 @@ fn coins_and_waiting_transactions_survive_a_reorganisation() {
     node.mine_rival(rival, NOW).unwrap();
     let waiting: Vec<_> = node.waiting().collect();
     assert_eq!(waiting, [parent.compute_txid(), child.compute_txid()]);
-    let mut again = Draft::new(&node);
+    let mut again = fresh(&node);
     again.transactions = vec![parent, child];
     again.value += 150;
     extend(&mut node, &again);

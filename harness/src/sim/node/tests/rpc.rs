@@ -4,7 +4,7 @@ use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::{Block, absolute};
 use serde_json::{Value, json};
 
-use super::draft::{Draft, NOW, ask, call, extend, extend_empty, mine_to, refused, spend, unknown};
+use super::draft::{NOW, ask, call, extend, extend_empty, fresh, mine_to, refused, spend, unknown};
 use crate::sim::node::SimNode;
 
 #[test]
@@ -58,7 +58,7 @@ fn a_header_has_bitcoinds_fields() {
 #[test]
 fn a_block_comes_back_as_it_was_submitted() {
     let mut node = SimNode::new();
-    let block = Draft::new(&node).build();
+    let block = fresh(&node).build();
     let hex = serialize_hex(&block);
     // Bytes after the block are ignored, as bitcoind ignores them.
     assert_eq!(ask(&mut node, "submitblock", &json!([format!("{hex}00")])), Value::Null);
@@ -128,7 +128,7 @@ fn transactions_are_sent_and_refused_like_bitcoind_does() {
     let txids = ask(&mut node, "getrawmempool", &json!([]));
     assert_eq!(txids, json!([spending.compute_txid().to_string()]));
     assert_eq!(ask(&mut node, "getmempoolinfo", &json!([]))["size"], 1);
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.value += 1_000;
     draft.transactions = vec![spending];
     extend(&mut node, &draft);
@@ -139,7 +139,7 @@ fn transactions_are_sent_and_refused_like_bitcoind_does() {
 #[test]
 fn a_header_without_its_block_is_known_and_its_block_is_not() {
     let mut node = SimNode::new();
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.witness = vec![vec![0; 31]];
     let block = draft.build();
     let word = ask(&mut node, "submitblock", &json!([serialize_hex(&block)]));

@@ -7,7 +7,7 @@ use bitcoin::consensus::encode::deserialize_hex;
 use serde_json::{Value, json};
 
 use super::draft::{
-    Draft, NOW, ask, call, extend_empty, mine_to, refused, spend, unknown, verdicts,
+    NOW, ask, call, extend_empty, fresh, mine_to, refused, spend, unknown, verdicts,
 };
 use crate::sim::node::{Condition, NotAdmitted, ParkedPoll, RpcOutcome, SimNode};
 
@@ -73,7 +73,7 @@ fn the_template_is_a_real_ones_but_for_hashes_times_and_order() {
 fn a_block_made_from_the_template_is_accepted() {
     let mut node = node_of_the_fixture();
     let ours = template(&mut node);
-    let mut draft = Draft::new(&node);
+    let mut draft = fresh(&node);
     draft.value = ours["coinbasevalue"].as_u64().unwrap();
     draft.transactions = ours["transactions"]
         .as_array()
