@@ -134,7 +134,7 @@ impl SimNode {
             "minrelaytxfee": 0.0,
             "incrementalrelayfee": 0.000_01,
             "unbroadcastcount": 0,
-            "fullrbf": false,
+            "fullrbf": true,
         }))
     }
 
