@@ -25,10 +25,12 @@ pub mod engine;
 pub mod http;
 pub mod listener;
 mod publisher;
+pub mod witness;
 
 pub use disk::FileDisk;
 pub use engine::{Parts, run};
 pub use listener::{TcpConnector, TcpDoor};
+pub use witness::Witness;
 
 /// Why the server ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -90,8 +92,8 @@ pub async fn serve_until(
         core::iter::once(&settings.node).chain(daemons).cloned().collect();
     let config = config(settings);
     let publishers = settings.node_zmq.clone();
-    let connect = TcpConnector;
-    let parts = Parts { config, listener: door, connect, endpoints, publishers, disk, counters };
+    let (listener, connect, witness) = (door, TcpConnector, ());
+    let parts = Parts { config, listener, connect, endpoints, publishers, disk, counters, witness };
     match run(parts, wall_clock, stop).await? {
         Halt::Stopped => {
             info!("stopped");

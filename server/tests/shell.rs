@@ -82,10 +82,17 @@ impl Server {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ended) = channel();
         let endpoints = ports.iter().copied().map(endpoint).collect();
-        let connect = TcpConnector;
-        let publishers = Vec::new();
-        let parts =
-            Parts { config, listener, connect, endpoints, publishers, disk, counters: totals };
+        let (connect, publishers, witness) = (TcpConnector, Vec::new(), ());
+        let parts = Parts {
+            config,
+            listener,
+            connect,
+            endpoints,
+            publishers,
+            disk,
+            counters: totals,
+            witness,
+        };
         runtime.spawn(async move {
             let stop = async {
                 if stopped.await.is_err() {

@@ -16,6 +16,7 @@ use super::disk::{Disk, DiskError};
 use super::http;
 use super::listener::{Connect, Listener};
 use super::publisher;
+use super::witness::Witness;
 use crate::clock::{Instant, Now, UnixTime};
 use crate::config::Config;
 use crate::journal::DiskOp;
@@ -34,7 +35,7 @@ const _: () = assert!(FAREWELL.as_millis() > connection::LAST_WORDS.as_millis())
 
 /// What the shell is made of.
 #[derive(Debug)]
-pub struct Parts<L, C, D> {
+pub struct Parts<L, C, D, W> {
     /// What the core is told.
     pub config: Config,
     /// Where miners come in.
@@ -49,6 +50,8 @@ pub struct Parts<L, C, D> {
     pub disk: D,
     /// Told of every change of the totals.
     pub counters: watch::Sender<Counters>,
+    /// Sees what passes between the pool and the shell.
+    pub witness: W,
 }
 
 /// What reaches the engine.
@@ -65,12 +68,13 @@ pub(super) enum Inbound<Io> {
 /// Runs the pool until it halts. `wall` is the wall clock; when `stop` is done, the pool is told.
 ///
 /// When this returns, door, connections and disk are let go; when it is dropped, soon after.
-pub async fn run<L: Listener, C: Connect, D: Disk>(
-    parts: Parts<L, C, D>,
+pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
+    parts: Parts<L, C, D, W>,
     wall: impl Fn() -> UnixTime,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
-    let Parts { config, listener, connect, endpoints, publishers, mut disk, counters } = parts;
+    let Parts { config, listener, connect, endpoints, publishers, mut disk, counters, mut witness } =
+        parts;
     let recovered = disk.recover()?;
     let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
     let started = TokioInstant::now();
@@ -99,7 +103,7 @@ pub async fn run<L: Listener, C: Connect, D: Disk>(
     }
     let mut clock_was_first = false;
     let halt = loop {
-        if let Some(halt) = engine.perform_all(&mut pool) {
+        if let Some(halt) = engine.perform_all(&mut pool, &mut witness) {
             break halt;
         }
         let totals = pool.counters();
@@ -112,17 +116,14 @@ pub async fn run<L: Listener, C: Connect, D: Disk>(
             pool.handle_timeout(now());
             continue;
         };
-        match inbound {
-            Inbound::Event(event) => {
-                engine.note(&event);
-                pool.handle(now(), event);
-            }
-            Inbound::Accepted(io, peer) => {
-                let conn = engine.connect_miner(io);
-                pool.handle(now(), Event::Opened { conn, peer });
-            }
+        let event = match inbound {
+            Inbound::Event(event) => event,
+            Inbound::Accepted(io, peer) => Event::Opened { conn: engine.connect_miner(io), peer },
             Inbound::Shut(error) => break Halt::Fatal(shut(&error)),
-        }
+        };
+        engine.note(&event);
+        witness.event(&event);
+        pool.handle(now(), event);
     };
     drop(inbox);
     engine.end().await;
@@ -177,8 +178,9 @@ impl<L: Listener, C: Connect> Engine<L, C> {
         });
     }
 
-    fn perform_all(&mut self, pool: &mut Pool) -> Option<Halt> {
+    fn perform_all(&mut self, pool: &mut Pool, witness: &mut impl Witness) -> Option<Halt> {
         while let Some(action) = pool.poll_action() {
+            witness.action(&action);
             if let Some(halt) = self.perform(action) {
                 return Some(halt);
             }
