@@ -4,6 +4,8 @@
 //! the simulated node, a real bitcoind and libbitcoinkernel can be asked what they think of it.
 //! Not in here: who judges, and what they must say.
 
+pub mod faults;
+
 use bitcoin::hashes::{Hash as _, sha256d};
 use bitcoin::script::Builder;
 use bitcoin::{
