@@ -14,11 +14,13 @@ use crate::stratum::session::{Demand, Session};
 impl Pool {
     pub(super) fn on_opened(&mut self, conn: ConnId, peer: SocketAddr) {
         assert!(!self.sessions.contains_key(&conn), "a connection opens once");
-        let full = self.sessions.len() >= self.config.limits.sessions || self.stopping.is_some();
-        let lease = if full { None } else { self.leases.take() };
+        let full = self.sessions.len() >= self.config.limits.sessions;
+        let stopping = self.stopping.is_some();
+        let lease = if full || stopping { None } else { self.leases.take() };
         let Some(extranonce1) = lease else {
             self.closing.insert(conn);
-            let why = CloseReason::TooManyConnections;
+            let why =
+                if stopping { CloseReason::Stopping } else { CloseReason::TooManyConnections };
             self.actions.push_back(Action::Close { conn, why });
             return;
         };

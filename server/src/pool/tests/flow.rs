@@ -220,3 +220,18 @@ fn a_stop_waits_for_found_blocks_and_not_forever() {
     rig.drain();
     assert_eq!(rig.halted, Some(Halt::Stopped));
 }
+
+#[test]
+fn who_comes_during_a_stop_is_told_of_the_stop() {
+    let mut rig = Rig::mining(easy());
+    let (conn, heard) = rig.miner();
+    let work = Work::from(&heard, "00000000", 5);
+    rig.say(conn, &work.submit(4, 5, work.nonce(0, true)));
+    rig.handle(Event::Stop);
+    assert_eq!(rig.halted, None, "it waits for the block");
+    let conn = ConnId(conn.0 + 1);
+    rig.pool.handle(rig.now, Event::Opened { conn, peer: ([127, 0, 0, 1], 9).into() });
+    let close = rig.pool.poll_action();
+    let told_why = matches!(close, Some(Action::Close { why: action::CloseReason::Stopping, .. }));
+    assert!(told_why, "{close:?}");
+}
