@@ -21,7 +21,7 @@ pub use enforcer::{
 };
 pub use listening::{Credentials, ServeError};
 pub use mainchain::{Mainchain, MainchainError};
-pub use node::NodeServer;
+pub use node::{NodeServer, NodeService};
 pub use sidechain::{FollowError, Follower, SidechainServer};
 
 use crate::sim::{World, WorldEvent};

@@ -3,6 +3,7 @@
 //! * [`sim`]: a regtest node and sidechains as pure state machines, with checks of their own.
 //! * [`http`]: that world behind real loopback ports, for `harness up` and for tests.
 //! * [`containers`]: real nodes in containers, for what only a real node can judge.
+//! * [`contract`]: watches what passes between the pool and the shell that drives it.
 //! * [`draft`]: blocks put together by hand, right or wrong in one way.
 //! * [`rpc`]: the client that talks to either.
 //! * [`stack`]: the real server and its data directory, started as a user starts them.
@@ -13,6 +14,7 @@
 
 pub mod cli;
 pub mod containers;
+pub mod contract;
 pub mod draft;
 pub mod http;
 pub mod rpc;

@@ -17,7 +17,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::sim::RpcReply;
@@ -86,7 +87,7 @@ impl Listening {
         let refused = |cause| ServeError { address: bind, cause };
         let listener = TcpListener::bind(bind).await.map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
-        let door = Arc::new(Door { daemon, credentials });
+        let door = Arc::new(Door::new(daemon, credentials));
         Ok(Self { address, task: tokio::spawn(accept(listener, door)) })
     }
 
@@ -102,10 +103,17 @@ impl Drop for Listening {
     }
 }
 
+/// A daemon and whom it lets in, without the port.
 #[derive(Debug)]
-struct Door<D> {
+pub(super) struct Door<D> {
     daemon: D,
     credentials: Option<Credentials>,
+}
+
+impl<D> Door<D> {
+    pub(super) const fn new(daemon: D, credentials: Option<Credentials>) -> Self {
+        Self { daemon, credentials }
+    }
 }
 
 /// Serves connections until aborted; they are aborted with it.
@@ -127,7 +135,11 @@ async fn accept<D: Daemon>(listener: TcpListener, door: Arc<Door<D>>) -> Infalli
     }
 }
 
-async fn serve<D: Daemon>(stream: TcpStream, door: Arc<Door<D>>) {
+/// Answers what comes over one connection until it ends.
+pub(super) async fn serve<D: Daemon, Io>(stream: Io, door: Arc<Door<D>>)
+where
+    Io: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let service = service_fn(move |request| {
         let door = Arc::clone(&door);
         async move { door.enter(request).await }

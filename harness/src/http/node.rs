@@ -3,12 +3,14 @@
 //! Not in here: what the node answers (`sim/node.rs`).
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::listening::{Credentials, Daemon, Listening, ServeError};
+use super::listening::{Credentials, Daemon, Door, Listening, ServeError, serve};
 use super::{Clock, SharedWorld};
 use crate::sim::RpcReply;
 use crate::sim::node::RpcOutcome;
@@ -34,6 +36,31 @@ impl NodeServer {
     /// The address it listens on, its port filled in.
     pub const fn address(&self) -> SocketAddr {
         self.listening.address()
+    }
+}
+
+/// The node of a shared world on streams that somebody else accepts, such as simulated ones.
+/// Clones are the same node.
+#[derive(Clone)]
+pub struct NodeService {
+    door: Arc<Door<NodeDaemon>>,
+}
+
+impl std::fmt::Debug for NodeService {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("NodeService").finish_non_exhaustive()
+    }
+}
+
+impl NodeService {
+    /// The node of `world`, open to everybody.
+    pub fn new(world: SharedWorld, clock: Clock) -> Self {
+        Self { door: Arc::new(Door::new(NodeDaemon { world, clock }, None)) }
+    }
+
+    /// Answers what comes over one connection until it ends.
+    pub async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + 'static) {
+        serve(stream, Arc::clone(&self.door)).await;
     }
 }
 
