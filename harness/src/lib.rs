@@ -5,6 +5,7 @@
 //! * [`containers`]: real nodes in containers, for what only a real node can judge.
 //! * [`contract`]: watches what passes between the pool and the shell that drives it.
 //! * [`draft`]: blocks put together by hand, right or wrong in one way.
+//! * `kernel` (a feature): Bitcoin Core's own consensus code as a judge of blocks.
 //! * [`rpc`]: the client that talks to either.
 //! * [`stack`]: the real server and its data directory, started as a user starts them.
 //! * [`up`]: all of it at once, shown to whoever watches; [`cli`] is its command line.
@@ -17,6 +18,8 @@ pub mod containers;
 pub mod contract;
 pub mod draft;
 pub mod http;
+#[cfg(feature = "kernel")]
+pub mod kernel;
 pub mod rpc;
 pub mod sim;
 pub mod stack;
