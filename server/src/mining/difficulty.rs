@@ -4,7 +4,9 @@
 //! compared with. `target = floor(DIFFICULTY_1 / difficulty)`, computed exactly, so that two
 //! implementations that round correctly agree to the bit. No float takes part.
 
+use core::cmp::Ordering;
 use core::fmt;
+use core::num::NonZeroU64;
 use core::str::FromStr;
 
 use bitcoin::CompactTarget;
@@ -115,6 +117,50 @@ impl Difficulty {
         Self { digits, exponent }
     }
 
+    /// The place of the first digit: 0 for 1 to 9, -1 for 0.1 to 0.9.
+    fn magnitude(self) -> i32 {
+        self.exponent + self.digits.ilog10().cast_signed()
+    }
+
+    /// This difficulty times `numerator / denominator`, rounded to the nearest rung (by ratio) of
+    /// 1, 2, 3, 5, 7 and their tens: whole numbers from 1 on, for some firmware knows no other, and
+    /// never further from the exact value than by a factor 1.42.
+    ///
+    /// Both must be positive and less than 10^17.
+    #[must_use]
+    pub fn rung_at(self, numerator: u64, denominator: u64) -> Self {
+        let most = 10_u64.pow(17);
+        assert!((1..most).contains(&numerator) && (1..most).contains(&denominator));
+        // Twenty digits above the denominator's are more than enough, and fit 128 bits.
+        let mut digits = u128::from(self.digits);
+        let mut exponent = self.exponent;
+        while digits >= 10_u128.pow(11) {
+            digits /= 10;
+            exponent += 1;
+        }
+        let mut quotient = digits * u128::from(numerator);
+        while quotient < 10_u128.pow(36) {
+            quotient *= 10;
+            exponent -= 1;
+        }
+        quotient /= u128::from(denominator);
+        while quotient >= 10_000 {
+            quotient /= 10;
+            exponent += 1;
+        }
+        // Now 1000 to 9999; the bounds are the square roots of neighbours' products.
+        let rung = match quotient {
+            ..1_414 => 1,
+            1_414..2_449 => 2,
+            2_449..3_873 => 3,
+            3_873..5_916 => 5,
+            5_916..8_367 => 7,
+            8_367.. => 10,
+        };
+        let exponent = (exponent + 3).clamp(-EXPONENT_MAX, EXPONENT_MAX - 1);
+        Self::normalised(rung, exponent)
+    }
+
     /// The largest hash that meets this difficulty.
     pub fn to_target(self) -> Target {
         let one = U512::from(DIFFICULTY_1);
@@ -129,6 +175,32 @@ impl Difficulty {
     #[must_use]
     pub fn at_most(self, network: Target) -> Self {
         if self.to_target() >= network { self } else { network.to_difficulty() }
+    }
+}
+
+impl From<NonZeroU64> for Difficulty {
+    fn from(whole: NonZeroU64) -> Self {
+        Self::normalised(whole.get(), 0)
+    }
+}
+
+impl Ord for Difficulty {
+    /// Exact, whatever the magnitudes.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.magnitude().cmp(&other.magnitude()).then_with(|| {
+            // Of one magnitude, so the exponents differ by no more than the digits' lengths do.
+            let lower = self.exponent.min(other.exponent);
+            let scaled = |each: &Self| {
+                u128::from(each.digits) * 10_u128.pow((each.exponent - lower).unsigned_abs())
+            };
+            scaled(self).cmp(&scaled(other))
+        })
+    }
+}
+
+impl PartialOrd for Difficulty {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -265,7 +337,56 @@ mod tests {
         }
     }
 
+    #[test]
+    fn rungs_are_near_and_round() {
+        let check = |text, numerator, denominator, expected: &str| {
+            assert_eq!(difficulty(text).rung_at(numerator, denominator).to_string(), expected);
+        };
+        check("1", 1, 1, "1");
+        check("1", 1_413, 1_000, "1");
+        check("1", 1_415, 1_000, "2");
+        check("1", 23_283, 1, "20000");
+        check("1", 84, 10, "10");
+        check("1", 1, 16, "0.07");
+        check("0.00015", 1, 3, "0.00005");
+        check("4.656542373e-10", 1, 1, "0.0000000005");
+        check("1e30", 10_u64.pow(16), 1, "100000000000000000000000000000");
+        check("1e-30", 1, 10_u64.pow(16), "0.000000000000000000000000000001");
+    }
+
     proptest! {
+        #[test]
+        fn a_rung_is_within_a_factor(
+            digits in 1_u64..,
+            exponent in -10_i32..=10,
+            numerator in 1..10_u64.pow(12),
+            denominator in 1..10_u64.pow(12),
+        ) {
+            let before = Difficulty::normalised(digits, exponent);
+            let rung = before.rung_at(numerator, denominator);
+            let value = |each: Difficulty| each.to_string().parse::<f64>().unwrap();
+            let float = |whole: u64| whole.to_string().parse::<f64>().unwrap();
+            let exact = value(before) * float(numerator) / float(denominator);
+            if (1e-29..1e28).contains(&exact) {
+                let ratio = value(rung) / exact;
+                prop_assert!((0.70..1.43).contains(&ratio), "{before} {rung} {ratio}");
+            }
+        }
+
+        #[test]
+        fn order_is_that_of_the_numbers(
+            one in (1_u64.., -30_i32..=11),
+            other in (1_u64.., -30_i32..=11),
+        ) {
+            let [one, other] = [one, other].map(|(digits, exponent)| {
+                Difficulty::normalised(digits, exponent)
+            });
+            let value = |each: Difficulty| {
+                U512::from(each.digits) * U512::from(10).pow(U512::from(each.exponent + 30))
+            };
+            prop_assert_eq!(one.cmp(&other), value(one).cmp(&value(other)));
+        }
+
         #[test]
         fn text_survives(digits in 1_u64.., exponent in -11_i32..=11) {
             let before = Difficulty::normalised(digits, exponent);
