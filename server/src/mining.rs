@@ -3,6 +3,7 @@
 //! **Invariant:** knows no session, no connection and no clock; decides by 256-bit integers and
 //! satoshis, never by floats.
 
+pub mod address;
 pub mod block;
 pub mod coinbase;
 pub mod difficulty;
