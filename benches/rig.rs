@@ -14,7 +14,7 @@ use server::Pool;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now};
-use server::config::{Config, Limits};
+use server::config::{Config, Limits, Miners, PortId};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::mining::job::JobId;
@@ -56,7 +56,7 @@ impl Rig {
             writes: Vec::new(),
             sent: Vec::new(),
             miners: Vec::new(),
-            job: JobId { generation: 0, sequence: 0 },
+            job: JobId { generation: 0, sequence: 0, revision: 0 },
             submitted: 0,
         };
         rig.drain();
@@ -118,7 +118,9 @@ impl Rig {
     }
 
     fn connect(&mut self, conn: ConnId) {
-        self.handle(Event::Opened { conn, peer: SocketAddr::from(([192, 0, 2, 1], 4_000)) });
+        // Loopback: how many connections one address may have is not in question here.
+        let peer = SocketAddr::from(([127, 0, 0, 1], 4_000));
+        self.handle(Event::Opened { conn, peer, port: PortId(0) });
         let hello = format!(
             "{{\"id\":1,\"method\":\"mining.configure\",\"params\":[[\"version-rolling\"],\
              {{\"version-rolling.mask\":\"ffffffff\"}}]}}\n\
@@ -197,6 +199,7 @@ fn config() -> Config {
         blind: Mode::On,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
+        miners: Miners::default(),
         limits: Limits { grace: Duration::ZERO, keep_stale: Duration::ZERO, ..Limits::default() },
     }
 }

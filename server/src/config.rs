@@ -29,8 +29,58 @@ pub struct Config {
     pub sidechains: Vec<OwnSidechain>,
     /// What the coinbase should say of sidechains beside commitments.
     pub wishes: Wishes,
+    /// What miners are offered beyond that.
+    pub miners: Miners,
     /// The bounds on everything that could grow.
     pub limits: Limits,
+}
+
+impl Config {
+    /// What whoever comes through this port is offered.
+    pub fn port(&self, port: PortId) -> PortRules {
+        let rules = self.miners.ports.get(port.0).copied();
+        rules.unwrap_or(PortRules { difficulty: self.difficulty, vardiff: None })
+    }
+}
+
+/// The place of a port in the settings; the first is that of `STRATUM_PORT`.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PortId(pub usize);
+
+/// What miners are offered.
+#[derive(Clone, Debug, Default)]
+pub struct Miners {
+    /// Rules of each port, by [`PortId`]; a port without has [`Config::difficulty`] and no other.
+    pub ports: Vec<PortRules>,
+    /// Whether each miner is paid by his own blocks, to the address that is his user name.
+    pub solo: Option<Solo>,
+}
+
+/// The difficulties of one port.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PortRules {
+    /// What a miner starts with. Bounds that leave it out are widened to it.
+    pub difficulty: Difficulty,
+    /// How it follows the miner's pace; none keeps it as it is.
+    pub vardiff: Option<VardiffRules>,
+}
+
+/// How difficulty follows a miner's pace.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VardiffRules {
+    /// The wished time between two shares.
+    pub share_interval: Duration,
+    /// Never easier than this, but for the network's own.
+    pub min: Difficulty,
+    /// Never harder than this.
+    pub max: Option<Difficulty>,
+}
+
+/// Each miner for himself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Solo {
+    /// The operator's part of each block, in hundredths of a percent.
+    pub fee_basis_points: u16,
 }
 
 /// A sidechain whose daemon we ask for h\* ourselves.
@@ -87,6 +137,21 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Connections at a time.
     pub sessions: usize,
+    /// Connections from one address at a time; loopback, where proxies of the operator's own are,
+    /// is not counted. Rented rigs come through few addresses, so it is generous.
+    pub sessions_per_address: usize,
+    /// How long a connection may take to subscribe and authorize.
+    pub handshake: Duration,
+    /// How long a miner may say nothing. Long, for a slow one has nothing to say.
+    pub idle: Duration,
+    /// Shares refused in a row until the work is sent again.
+    pub rejects_resend: u32,
+    /// Shares refused in a row until the miner is asked to connect again.
+    pub rejects_reconnect: u32,
+    /// Shares refused in a row until the connection is closed.
+    pub rejects_close: u32,
+    /// Ended sessions that are kept for miners that come back.
+    pub sessions_kept: usize,
     /// Worker names on one connection.
     pub workers: usize,
     /// Jobs of one tip.
@@ -122,6 +187,13 @@ impl Default for Limits {
             garbage_lines: 5,
             outbox_bytes: 256 * 1024,
             sessions: 20_000,
+            sessions_per_address: 4_096,
+            handshake: Duration::from_mins(1),
+            idle: Duration::from_hours(1),
+            rejects_resend: 32,
+            rejects_reconnect: 128,
+            rejects_close: 512,
+            sessions_kept: 20_000,
             workers: 64,
             jobs_live: 1_024,
             shares_seen: 1_000_000,

@@ -7,6 +7,7 @@ pub mod address;
 pub mod block;
 pub mod coinbase;
 pub mod difficulty;
+pub mod form;
 pub mod given;
 pub mod hash;
 pub mod hex;

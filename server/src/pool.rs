@@ -7,6 +7,7 @@
 //! out [`Pool::poll_action`]; time comes as an argument, and equal inputs give equal outputs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -16,6 +17,7 @@ use crate::journal::{DiskOp, Recovered};
 use crate::mining::hash::Hash;
 use crate::mining::job::JobBook;
 use crate::mining::ledger::Ledger;
+use crate::mining::script_sig::Extranonce1;
 use crate::node::confirmation::Confirmations;
 use crate::node::follower::{Follower, Question};
 use crate::node::notice::Notice;
@@ -23,7 +25,7 @@ use crate::node::sidechain::Daemon;
 use crate::node::sidechain::thunder::{Deliveries, Delivery};
 use crate::node::submitter::Submitter;
 use crate::stratum::extranonce::Leases;
-use crate::stratum::session::Session;
+use crate::stratum::session::{Remains, Session};
 
 pub mod action;
 pub mod event;
@@ -31,6 +33,8 @@ pub mod event;
 mod audit;
 mod blocks;
 mod miners;
+mod offers;
+mod schedule;
 mod shares;
 mod sidechains;
 mod wishes;
@@ -89,6 +93,8 @@ pub struct Counters {
     pub sidechain_blocks_connected: u64,
     /// Sidechain blocks that a block of ours commits to and that their daemon did not take.
     pub sidechain_blocks_lost: u64,
+    /// Sessions that ended because their firmware cannot hold the coinbase.
+    pub coinbases_too_large: u64,
 }
 
 /// The whole server but for the machine.
@@ -99,6 +105,12 @@ pub struct Pool {
     generation_is_safe: bool,
     listening: bool,
     sessions: BTreeMap<ConnId, Session>,
+    /// When each session is looked at next.
+    schedule: schedule::Schedule,
+    /// Open connections of each address.
+    addresses: BTreeMap<IpAddr, usize>,
+    /// What ended sessions left, by extranonce1.
+    remains: BTreeMap<Extranonce1, Remains>,
     closing: BTreeSet<ConnId>,
     leases: Leases,
     jobs: JobBook,
@@ -133,6 +145,9 @@ impl Pool {
             generation_is_safe: false,
             listening: false,
             sessions: BTreeMap::new(),
+            schedule: schedule::Schedule::default(),
+            addresses: BTreeMap::new(),
+            remains: BTreeMap::new(),
             closing: BTreeSet::new(),
             leases: Leases::default(),
             jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
@@ -165,7 +180,7 @@ impl Pool {
     pub fn handle(&mut self, now: Now, event: Event) {
         assert!(self.actions.is_empty(), "drain every action before the next event");
         match event {
-            Event::Opened { conn, peer } => self.on_opened(conn, peer),
+            Event::Opened { conn, peer, port } => self.on_opened(now, conn, peer, port),
             Event::Received { conn, bytes } => self.on_received(now, conn, &bytes),
             Event::Flushed { conn, length } => self.on_flushed(conn, length),
             Event::Closed { conn } => self.on_closed(conn),
@@ -184,6 +199,7 @@ impl Pool {
         assert!(self.actions.is_empty(), "drain every action before the next event");
         self.publish_if_ready(now);
         self.retire_jobs(now);
+        self.look_at_miners(now);
         self.ask(now);
         self.finish_stop(now);
     }
@@ -205,6 +221,7 @@ impl Pool {
             (self.daemons.iter().filter_map(Daemon::next_question).min(), Wake::AskSidechain),
             (self.deliveries.next_question(), Wake::ConnectBlock),
             (self.jobs.next_retirement(), Wake::RetireJobs),
+            (self.schedule.next(), Wake::LookAtMiner),
             (stop, Wake::FinishStop),
         ];
         let due = wakes.into_iter().filter_map(|(when, why)| when.map(|when| (when, why)));
@@ -276,6 +293,7 @@ impl Pool {
         self.stopping = self.stopping.or(Some(now.mono));
         let open: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in open {
+            self.ask_to_reconnect(conn);
             self.close(conn, action::CloseReason::Stopping);
         }
     }

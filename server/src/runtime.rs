@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::clock::UnixTime;
-use crate::config::{Config, Limits, OwnSidechain};
+use crate::config::{Config, Limits, Miners, OwnSidechain};
 use crate::pool::Counters;
 use crate::pool::action::Halt;
 use crate::settings::{RpcEndpoint, Settings};
@@ -124,6 +124,7 @@ fn config(settings: &Settings) -> Config {
         blind: settings.bmm_blind,
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
+        miners: Miners::default(),
         limits: Limits::default(),
     }
 }

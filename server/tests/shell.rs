@@ -21,7 +21,7 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits, OwnSidechain};
+use server::config::{Config, Limits, Miners, OwnSidechain};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
 use server::pool::action::Halt;
@@ -53,6 +53,7 @@ fn config() -> Config {
         blind: Mode::On,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
+        miners: Miners::default(),
         limits: Limits::default(),
     }
 }

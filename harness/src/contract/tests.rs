@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use server::config::PortId;
 use server::journal::DiskOp;
 use server::node::rpc::CallError;
 use server::pool::action::{Action, CallId, CloseReason, Endpoint, Halt, WriteId};
@@ -19,7 +20,7 @@ enum Step {
 }
 
 fn opened(conn: ConnId) -> Step {
-    Step::Told(Event::Opened { conn, peer: ([127, 0, 0, 1], 9).into() })
+    Step::Told(Event::Opened { conn, peer: ([127, 0, 0, 1], 9).into(), port: PortId::default() })
 }
 
 fn received(conn: ConnId) -> Step {

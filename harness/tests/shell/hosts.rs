@@ -13,7 +13,7 @@ use harness::sim::World;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits};
+use server::config::{Config, Limits, Miners};
 use server::journal::{DiskOp, Recovered};
 use server::mining::block::FoundBlock;
 use server::mining::difficulty::Difficulty;
@@ -126,6 +126,7 @@ fn config(limits: Limits) -> Config {
         blind: Mode::Off,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
+        miners: Miners::default(),
         limits,
     }
 }

@@ -18,7 +18,7 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixTime};
-use server::config::{Config, Limits, OwnSidechain};
+use server::config::{Config, Limits, Miners, OwnSidechain, PortId};
 use server::journal::Recovered;
 use server::node::rpc::{CallError, HttpReply};
 use server::pool::action::{Action, CallId, Endpoint, WriteId};
@@ -109,6 +109,7 @@ impl Run {
             blind: Mode::On,
             sidechains: vec![OwnSidechain::new(Slot(SLOT))],
             wishes: Wishes::default(),
+            miners: Miners::default(),
             limits: Limits::default(),
         };
         let now = Now { mono: Instant::ZERO, unix: UnixTime(START) };
@@ -260,7 +261,7 @@ impl Run {
         let (upstream, downstream) = (VecDeque::new(), VecDeque::new());
         let miner = Miner { client, upstream, downstream, open: true, closing: false };
         self.miners.insert(conn, miner);
-        self.handle(Event::Opened { conn, peer: ([127, 0, 0, 1], 1).into() });
+        self.handle(Event::Opened { conn, peer: ([127, 0, 0, 1], 1).into(), port: PortId(0) });
     }
 
     fn any_miner(&mut self) -> Option<ConnId> {

@@ -8,10 +8,10 @@
 use bitcoin::{Amount, ScriptBuf, TxOut};
 use bytes::Bytes;
 
+use super::form::{Form, Payee};
 use super::hash::{Hash, sha256d};
 use super::script_sig::{
-    EXTRANONCE_BYTES, Extranonce1, Extranonce2, SCRIPT_BYTES_ADDED, SCRIPT_SIG_BYTES_MAX,
-    height_push, tag_push,
+    EXTRANONCE_BYTES, Extranonce1, Extranonce2, SCRIPT_SIG_BYTES_MAX, height_push, tag_push,
 };
 use super::template::{Template, push_varint};
 use super::witness::WITNESS_RESERVED;
@@ -21,11 +21,12 @@ use super::witness::WITNESS_RESERVED;
 pub struct Coinbase {
     prefix: Bytes,
     suffix: Bytes,
-    has_witness: bool,
+    /// What it was built from.
+    plan: CoinbasePlan,
 }
 
 /// What goes into a coinbase.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CoinbasePlan {
     /// Transaction version.
     pub version: u32,
@@ -37,8 +38,14 @@ pub struct CoinbasePlan {
     pub lock_time: u32,
     /// This run's generation, so that no two runs mine the same coinbase.
     pub generation: u32,
+    /// Which time one session is given the job, from 0.
+    pub revision: u8,
     /// Outputs in order.
     pub outputs: Vec<TxOut>,
+    /// Place of the output that pays the reward; none when the reward is nothing.
+    pub reward: Option<usize>,
+    /// Places of the outputs that may stay out where they do not fit, ascending.
+    pub optional: Vec<usize>,
     /// Whether the block holds a witness commitment, so that the coinbase needs its reserved value.
     pub has_witness: bool,
 }
@@ -65,6 +72,9 @@ impl CoinbasePlan {
                 sequence: given.sequence,
                 lock_time: given.lock_time,
                 generation,
+                revision: 0,
+                reward: given.reward_place(),
+                optional: Vec::new(),
                 outputs: given.redirected(payout).into_iter().chain(commitments).collect(),
                 has_witness,
             };
@@ -77,8 +87,38 @@ impl CoinbasePlan {
             sequence: u32::MAX,
             lock_time: 0,
             generation,
+            revision: 0,
+            reward: Some(0),
+            optional: Vec::new(),
             outputs: payout.chain(commitments).chain(witness).collect(),
             has_witness,
+        }
+    }
+}
+
+impl CoinbasePlan {
+    /// Lets the outputs with these scripts stay out where a miner's firmware has no room for them.
+    pub fn let_stay_out(&mut self, scripts: &[ScriptBuf]) {
+        let places = self.outputs.iter().enumerate();
+        let optional = places.filter(|(_, output)| scripts.contains(&output.script_pubkey));
+        self.optional = optional.map(|(place, _)| place).collect();
+    }
+
+    /// Redirects the reward to `payee`. The operator's fee becomes the last output: the places of
+    /// all others are what the sidechains' rules and the first user know.
+    fn pay(&mut self, payee: &Payee) {
+        let Some(output) = self.reward.and_then(|place| self.outputs.get_mut(place)) else {
+            return;
+        };
+        if output.script_pubkey == payee.script {
+            return;
+        }
+        let reward = output.value.to_sat();
+        let fee = payee.fee(reward);
+        output.value = Amount::from_sat(reward - fee);
+        let script_pubkey = core::mem::replace(&mut output.script_pubkey, payee.script.clone());
+        if fee > 0 {
+            self.outputs.push(TxOut { value: Amount::from_sat(fee), script_pubkey });
         }
     }
 }
@@ -86,8 +126,8 @@ impl CoinbasePlan {
 impl Coinbase {
     /// Serializes `plan` around the hole.
     pub fn build(plan: &CoinbasePlan) -> Self {
-        let tail = tag_push(plan.generation);
-        let script_bytes = plan.script_start.len() + SCRIPT_BYTES_ADDED;
+        let tail = tag_push(plan.generation, plan.revision);
+        let script_bytes = plan.script_start.len() + 1 + EXTRANONCE_BYTES + tail.len();
         assert!(
             (2..=SCRIPT_SIG_BYTES_MAX).contains(&script_bytes),
             "a coinbase script of {script_bytes} bytes is no coinbase"
@@ -105,7 +145,35 @@ impl Coinbase {
         suffix.extend_from_slice(&plan.sequence.to_le_bytes());
         suffix.extend_from_slice(&bitcoin::consensus::serialize(&plan.outputs));
         suffix.extend_from_slice(&plan.lock_time.to_le_bytes());
-        Self { prefix: prefix.into(), suffix: suffix.into(), has_witness: plan.has_witness }
+        Self { prefix: prefix.into(), suffix: suffix.into(), plan: plan.clone() }
+    }
+
+    /// This coinbase in another form, for the `revision`th time it is given out. What does not fit
+    /// and may stay out does, the last first; `None` when the rest does not fit either.
+    pub fn formed(&self, form: &Form, revision: u8) -> Option<Self> {
+        let mut plan = CoinbasePlan { revision, ..self.plan.clone() };
+        if let Some(payee) = &form.payee {
+            plan.pay(payee);
+        }
+        loop {
+            let coinbase = Self::build(&plan);
+            if form.budget.holds(&coinbase) {
+                return Some(coinbase);
+            }
+            let place = plan.optional.pop()?;
+            plan.outputs.remove(place);
+            assert!(plan.reward.is_none_or(|reward| reward < place), "the reward comes first");
+        }
+    }
+
+    /// The outputs, in order.
+    pub fn outputs(&self) -> &[TxOut] {
+        &self.plan.outputs
+    }
+
+    /// Bytes without witness: what a miner holds in memory.
+    pub fn stripped_bytes(&self) -> usize {
+        self.prefix.len() + EXTRANONCE_BYTES + self.suffix.len()
     }
 
     /// What precedes the extranonces: `coinb1` of `mining.notify`.
@@ -126,7 +194,7 @@ impl Coinbase {
     /// The serialization that stands in the block.
     pub fn for_block(&self, one: Extranonce1, two: Extranonce2) -> Vec<u8> {
         let plain = self.without_witness(one, two);
-        if !self.has_witness {
+        if !self.plan.has_witness {
             return plain;
         }
         let (version, rest) = plain.split_at(4);
@@ -142,15 +210,15 @@ impl Coinbase {
 
     /// Its weight in the block: what has no witness counts four times (BIP-0141).
     pub fn weight(&self) -> u64 {
-        let stripped = self.prefix.len() + EXTRANONCE_BYTES + self.suffix.len();
-        let witness = if self.has_witness { 2 + 2 + WITNESS_RESERVED.len() } else { 0 };
-        (stripped * 4 + witness) as u64
+        let witness = if self.plan.has_witness { 2 + 2 + WITNESS_RESERVED.len() } else { 0 };
+        (self.stripped_bytes() * 4 + witness) as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mining::form::Budget;
     use bitcoin::hashes::Hash as _;
     use proptest::prelude::*;
 
@@ -175,6 +243,65 @@ mod tests {
         assert_eq!(scripts, [script(1), script(2), script(3), witness]);
         let values: Vec<_> = outputs.iter().map(|output| output.value.to_sat()).collect();
         assert_eq!(values, [5_000_000_000, 0, 0, 0]);
+    }
+
+    fn formed(form: &Form) -> Option<Vec<(u64, Vec<u8>)>> {
+        let template = crate::mining::template::tests::template_at(1);
+        let own = [ScriptBuf::from_bytes(vec![0x6a; 38]), ScriptBuf::from_bytes(vec![0x6b; 38])];
+        let payout = ScriptBuf::from_bytes(vec![0x51]);
+        let mut plan = CoinbasePlan::new(&template, 7, &payout, own.clone());
+        plan.let_stay_out(&own);
+        let coinbase = Coinbase::build(&plan).formed(form, 0)?;
+        let output = |output: &TxOut| (output.value.to_sat(), output.script_pubkey.to_bytes());
+        Some(coinbase.outputs().iter().map(output).collect())
+    }
+
+    #[test]
+    fn who_mines_alone_is_paid_first_and_the_fee_comes_last() {
+        let check = |fee_basis_points, expected: &[u64]| {
+            let payee = Payee { script: ScriptBuf::from_bytes(vec![0x52; 34]), fee_basis_points };
+            let form = Form { payee: Some(payee), budget: Budget::LARGEST };
+            let outputs = formed(&form).expect("it fits");
+            let values: Vec<u64> = outputs.iter().map(|(value, _)| *value).collect();
+            assert_eq!(values, expected);
+            assert_eq!(outputs[0].1, [0x52; 34]);
+            if let Some((_, script)) = outputs.get(4) {
+                assert_eq!(script, &[0x51]);
+            }
+        };
+        check(0, &[5_000_000_000, 0, 0, 0]);
+        check(150, &[4_925_000_000, 0, 0, 0, 75_000_000]);
+        check(10_000, &[0, 0, 0, 0, 5_000_000_000]);
+        let operator = Payee { script: ScriptBuf::from_bytes(vec![0x51]), fee_basis_points: 150 };
+        let form = Form { payee: Some(operator), budget: Budget::LARGEST };
+        assert_eq!(formed(&form).expect("it fits").len(), 4, "nobody owes himself a fee");
+    }
+
+    /// FAILURES 24: the smallest firmware gets what fits, or nothing at all.
+    #[test]
+    fn what_may_stay_out_makes_room() {
+        let outputs = |half| {
+            let form = Form { payee: None, budget: Budget::half(half) };
+            formed(&form).map(|outputs| outputs.len())
+        };
+        assert_eq!(outputs(255), Some(4));
+        assert_eq!(outputs(175), Some(4));
+        assert_eq!(outputs(174), Some(3));
+        assert_eq!(outputs(128), Some(3));
+        assert_eq!(outputs(127), Some(2));
+        assert_eq!(outputs(81), Some(2));
+        assert_eq!(outputs(80), None);
+    }
+
+    #[test]
+    fn given_out_again_it_is_another_coinbase() {
+        let coinbase = coinbase(500_000, 3, true);
+        let mut seen = std::collections::BTreeSet::new();
+        for revision in 0..=u8::MAX {
+            let again = coinbase.formed(&Form::default(), revision).expect("it fits");
+            assert!(seen.insert(again.txid([0; 4], [0; 8])), "{revision}");
+        }
+        assert!(seen.contains(&coinbase.txid([0; 4], [0; 8])));
     }
 
     proptest! {

@@ -108,6 +108,11 @@ impl GivenCoinbase {
         outputs
     }
 
+    /// Place of the reward among the outputs; none when the reward is nothing.
+    pub fn reward_place(&self) -> Option<usize> {
+        self.reward
+    }
+
     /// What the reward output pays, in satoshis.
     pub fn reward(&self) -> u64 {
         self.reward.map_or(0, |place| self.outputs[place].value.to_sat())

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::coinbase::Coinbase;
+use super::form::Form;
 use super::hash::Hash;
 use super::merkle;
 use super::template::Template;
@@ -17,18 +18,26 @@ use crate::clock::Instant;
 /// Version bits that miners may roll (BIP-0320).
 pub const VERSION_ROLLING_MASK: u32 = 0x1fff_e000;
 
-/// Names a job, across restarts: sixteen hex digits on the wire.
+/// Names a job, across restarts: sixteen hex digits on the wire, and two more when the same
+/// session is given it again.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct JobId {
     /// The run that published it.
     pub generation: u32,
     /// Its place in that run.
     pub sequence: u32,
+    /// Which time one session is given it, from 0: each time with a coinbase of its own, for a
+    /// miner may begin its search anew.
+    pub revision: u8,
 }
 
 impl core::fmt::Display for JobId {
     fn fmt(&self, formatter: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(formatter, "{:08x}{:08x}", self.generation, self.sequence)
+        write!(formatter, "{:08x}{:08x}", self.generation, self.sequence)?;
+        if self.revision > 0 {
+            write!(formatter, "{:02x}", self.revision)?;
+        }
+        Ok(())
     }
 }
 
@@ -36,10 +45,15 @@ impl core::str::FromStr for JobId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let bytes: [u8; 8] = super::hex::decode_array(text).ok_or(())?;
+        let (job, revision) = text.split_at_checked(16).ok_or(())?;
+        let bytes: [u8; 8] = super::hex::decode_array(job).ok_or(())?;
         let number = u64::from_be_bytes(bytes);
         let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).map_err(|_| ());
-        Ok(Self { generation: half(number >> 32)?, sequence: half(number)? })
+        let revision = match revision {
+            "" => 0,
+            digits => u8::from_be_bytes(super::hex::decode_array(digits).ok_or(())?),
+        };
+        Ok(Self { generation: half(number >> 32)?, sequence: half(number)?, revision })
     }
 }
 
@@ -68,6 +82,23 @@ impl Job {
         let version = template.version & !version_mask;
         let branch = merkle::branch(&txids);
         Self { id, template, coinbase, branch, version, version_mask }
+    }
+
+    /// This job as one session is given it: in `form`, for the `revision`th time. `None` when it
+    /// cannot be made to fit.
+    pub fn formed(self: &Arc<Self>, form: &Form, revision: u8) -> Option<Arc<Self>> {
+        if revision == 0 && form.fits_as_it_is(&self.coinbase) {
+            return Some(Arc::clone(self));
+        }
+        let coinbase = self.coinbase.formed(form, revision)?;
+        Some(Arc::new(Self {
+            id: JobId { revision, ..self.id },
+            template: Arc::clone(&self.template),
+            coinbase,
+            branch: self.branch.clone(),
+            version: self.version,
+            version_mask: self.version_mask,
+        }))
     }
 }
 
@@ -134,7 +165,7 @@ impl JobBook {
         }
         let sequence = self.next;
         self.next = self.next.checked_add(1).unwrap_or_else(wrapped);
-        let id = JobId { generation: self.generation, sequence };
+        let id = JobId { generation: self.generation, sequence, revision: 0 };
         let job = Arc::new(Job::new(id, template, coinbase));
         self.jobs.insert(sequence, Entry { job: Arc::clone(&job), tip_left: None });
         (job, clean)

@@ -12,8 +12,9 @@ pub const SCRIPT_SIG_BYTES_MAX: usize = 100;
 const TAG: &[u8] = b"drivechain";
 /// Bytes of both.
 pub(super) const EXTRANONCE_BYTES: usize = EXTRANONCE1_BYTES + EXTRANONCE2_BYTES;
-/// What we append to the start of the script: two pushes, extranonces, and tag with generation.
-pub const SCRIPT_BYTES_ADDED: usize = 1 + EXTRANONCE_BYTES + 1 + TAG.len() + 4;
+/// What we append to the start of the script at most: two pushes, extranonces, and tag with
+/// generation and revision.
+pub const SCRIPT_BYTES_ADDED: usize = 1 + EXTRANONCE_BYTES + 1 + TAG.len() + 4 + 1;
 
 /// Extranonce1 of a session.
 pub type Extranonce1 = [u8; EXTRANONCE1_BYTES];
@@ -31,11 +32,12 @@ pub(super) fn height_push(height: u32) -> Vec<u8> {
     bytes
 }
 
-/// The push of our tag and the generation.
-pub(super) fn tag_push(generation: u32) -> Vec<u8> {
+/// The push of our tag and the generation, and of the revision when a job is given out again.
+pub(super) fn tag_push(generation: u32, revision: u8) -> Vec<u8> {
     let mut tag = PushBytesBuf::new();
-    for part in [TAG, &generation.to_be_bytes()] {
-        assert!(tag.extend_from_slice(part).is_ok(), "14 bytes are a legal push");
+    let again: &[u8] = if revision == 0 { &[] } else { &[revision] };
+    for part in [TAG, &generation.to_be_bytes(), again] {
+        assert!(tag.extend_from_slice(part).is_ok(), "15 bytes are a legal push");
     }
     bitcoin::script::Builder::new().push_slice(tag).into_script().into_bytes()
 }

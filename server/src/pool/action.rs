@@ -38,6 +38,16 @@ pub enum CloseReason {
     SlowReader,
     /// Too many replies wait for blocks to be safe.
     TooManyReplies,
+    /// As many connections as allowed are open from its address.
+    AddressFull,
+    /// It did not subscribe and authorize in time.
+    Handshake,
+    /// It said nothing for too long.
+    Idle,
+    /// Its shares are refused, whatever is done.
+    Rejects,
+    /// Its firmware cannot hold the coinbase.
+    CoinbaseTooLarge,
     /// The server stops.
     Stopping,
 }
@@ -50,6 +60,11 @@ impl fmt::Display for CloseReason {
             Self::Garbage => "what it sends is not Stratum",
             Self::SlowReader => "it does not read what it is sent",
             Self::TooManyReplies => "it submits blocks faster than they can be kept",
+            Self::AddressFull => "as many connections as allowed are open from its address",
+            Self::Handshake => "it did not subscribe and authorize in time",
+            Self::Idle => "it said nothing for too long",
+            Self::Rejects => "its shares are refused, and fresh work did not help",
+            Self::CoinbaseTooLarge => "its firmware cannot hold the coinbase",
             Self::Stopping => "the server stops",
         })
     }
@@ -127,6 +142,8 @@ pub enum Wake {
     PublishJob,
     /// Old jobs can be forgotten.
     RetireJobs,
+    /// A miner's silence is to be looked at.
+    LookAtMiner,
     /// The stop waited long enough.
     FinishStop,
 }

@@ -10,6 +10,10 @@ impl Pool {
         assert_eq!(self.sessions.len(), self.leases.held(), "one lease a session");
         assert!(self.sessions.len() <= self.config.limits.sessions, "sessions are bounded");
         assert!(self.ledger.count() <= self.config.limits.shares_seen, "shares are bounded");
+        let counted: usize = self.addresses.values().sum();
+        assert_eq!(self.sessions.len(), counted, "each session is counted at its address");
+        assert_eq!(self.sessions.len(), self.schedule.len(), "each session is looked at");
+        assert!(self.remains.len() <= self.config.limits.sessions_kept, "remains are bounded");
         let overlap = self.closing.iter().find(|conn| self.sessions.contains_key(conn));
         assert!(overlap.is_none(), "a closing connection has no session: {overlap:?}");
         let found = self.found.len();

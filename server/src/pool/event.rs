@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::action::{CallId, WriteId};
+use crate::config::PortId;
 use crate::node::rpc::{CallError, HttpReply};
 
 /// One connection of a miner; never used twice in a run.
@@ -31,6 +32,8 @@ pub enum Event {
         conn: ConnId,
         /// Where from.
         peer: SocketAddr,
+        /// Through which port of ours.
+        port: PortId,
     },
     /// A miner sent something.
     Received {

@@ -8,28 +8,48 @@ use super::Pool;
 use super::action::{Action, CloseReason};
 use super::event::ConnId;
 use crate::clock::Now;
-use crate::stratum::message;
-use crate::stratum::session::{Demand, Session};
+use crate::config::PortId;
+use crate::mining::job::JobId;
+use crate::mining::script_sig::Extranonce1;
+use crate::stratum::message::{self, RequestId};
+use crate::stratum::reject::Reject;
+use crate::stratum::session::{Demand, Entrance, Payment, Session};
 
 impl Pool {
-    pub(super) fn on_opened(&mut self, conn: ConnId, peer: SocketAddr) {
+    pub(super) fn on_opened(&mut self, now: Now, conn: ConnId, peer: SocketAddr, port: PortId) {
         assert!(!self.sessions.contains_key(&conn), "a connection opens once");
-        let full = self.sessions.len() >= self.config.limits.sessions;
+        let limits = &self.config.limits;
+        let address = peer.ip().to_canonical();
+        let neighbours = self.addresses.get(&address).copied().unwrap_or(0);
+        let crowded = neighbours >= limits.sessions_per_address && !address.is_loopback();
+        let full = self.sessions.len() >= limits.sessions;
         let stopping = self.stopping.is_some();
-        let lease = if full || stopping { None } else { self.leases.take() };
+        let lease = if full || stopping || crowded { None } else { self.leases.take() };
         let Some(extranonce1) = lease else {
             self.closing.insert(conn);
-            let why =
-                if stopping { CloseReason::Stopping } else { CloseReason::TooManyConnections };
+            let why = match (stopping, crowded) {
+                (true, _) => CloseReason::Stopping,
+                (false, true) => CloseReason::AddressFull,
+                (false, false) => CloseReason::TooManyConnections,
+            };
             self.actions.push_back(Action::Close { conn, why });
             return;
         };
         info!(%conn, %peer, "miner connected");
-        self.sessions.insert(conn, Session::new(extranonce1, &self.config.limits));
+        *self.addresses.entry(address).or_default() += 1;
+        let payment = self.config.miners.solo.map_or(Payment::Operator, |solo| Payment::Solo {
+            network: self.config.network,
+            fee_basis_points: solo.fee_basis_points,
+        });
+        let rules = self.config.port(port);
+        let entrance = Entrance { rules, payment, address, now: now.mono };
+        self.sessions.insert(conn, Session::new(extranonce1, &entrance, limits));
+        self.look_again(conn);
     }
 
     pub(super) fn on_received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.heard = now.mono;
         session.framing.push(bytes);
         while let Some(session) = self.sessions.get_mut(&conn) {
             let request = match session.framing.next_line() {
@@ -37,21 +57,64 @@ impl Pool {
                 Ok(None) => break,
                 Err(_) => return self.close(conn, CloseReason::LineTooLong),
             };
-            let was_ready = session.is_ready();
-            match session.admit(request) {
-                Demand::Nothing => {}
-                Demand::Authorized(worker) => {
-                    let (worker, agent) = (shorten(&worker), shorten(session.agent()));
-                    info!(%conn, ?worker, ?agent, "miner authorized");
-                }
-                Demand::Judge { id, candidate, refuse } => {
-                    self.on_candidate(now, conn, id, &candidate, refuse);
-                }
-                Demand::Garbage => return self.close(conn, CloseReason::Garbage),
+            let demand = session.admit(request);
+            self.meet(now, conn, demand);
+        }
+        // After all that came at once is answered: what was suggested holds for the first job, and
+        // no reply is kept waiting.
+        self.bring_up_to_date(now.mono, conn);
+        self.flush(conn);
+        self.look_again(conn);
+    }
+
+    fn meet(&mut self, now: Now, conn: ConnId, demand: Demand) {
+        match demand {
+            Demand::Nothing => {}
+            Demand::Resume { id, extranonce1 } => self.on_resume(conn, &id, extranonce1),
+            Demand::Authorized(worker) => {
+                let agent = self.sessions.get(&conn).map_or("", Session::agent);
+                let (worker, agent) = (shorten(&worker), shorten(agent));
+                info!(%conn, ?worker, ?agent, "miner authorized");
             }
-            if !was_ready {
-                self.send_first_job(conn);
+            Demand::NotAuthorized(why) => {
+                info!(%conn, "worker not authorized: {why}");
+                if let Some(session) = self.sessions.get_mut(&conn) {
+                    session.say(&message::show_message(&why.to_string()));
+                }
             }
+            Demand::Transactions { id, job } => self.on_transactions(now, conn, &id, job),
+            Demand::Judge { id, candidate, refuse } => {
+                self.on_candidate(now, conn, id, &candidate, refuse);
+            }
+            Demand::Garbage => self.close(conn, CloseReason::Garbage),
+        }
+    }
+
+    /// A miner that lost its connection wants its part of the search space back, so that what it
+    /// found meanwhile still counts (cgminer hands that in for two minutes).
+    fn on_resume(&mut self, conn: ConnId, id: &RequestId, wanted: Extranonce1) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        // Only from where it was: an extranonce1 is no secret.
+        let is_his = self.remains.get(&wanted).is_some_and(|left| left.address == session.address);
+        if is_his
+            && self.leases.take_back(wanted)
+            && let Some(left) = self.remains.remove(&wanted)
+        {
+            self.leases.give_back(session.extranonce1, self.jobs.oldest());
+            session.resume(wanted, left);
+            info!(%conn, "miner goes on with its session");
+        }
+        session.subscribe(id);
+    }
+
+    fn on_transactions(&mut self, now: Now, conn: ConnId, id: &RequestId, job: JobId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let Some((job, _)) = self.jobs.find(now.mono, job) else {
+            return session.refuse(id, &Reject::JobNotFound);
+        };
+        match message::transactions_result(job, self.config.limits.outbox_bytes / 2) {
+            Some(result) => session.answer(id, &result),
+            None => session.refuse(id, &Reject::TooManyTransactions),
         }
         self.flush(conn);
     }
@@ -68,7 +131,7 @@ impl Pool {
         assert!(was_closing != session.is_some(), "a connection closes once, after it opened");
         if let Some(session) = session {
             info!(%conn, "miner left");
-            self.end_lease(&session);
+            self.end(conn, session);
         }
     }
 
@@ -79,13 +142,35 @@ impl Pool {
         if let Some(bytes) = session.take_outbox() {
             self.actions.push_back(Action::Send { conn, bytes });
         }
-        self.end_lease(&session);
+        self.end(conn, session);
         self.closing.insert(conn);
         self.actions.push_back(Action::Close { conn, why });
     }
 
-    fn end_lease(&mut self, session: &Session) {
-        self.leases.give_back(session.extranonce1, self.jobs.next_sequence());
+    /// Lets go of everything that the session held, but for what a miner may come back for.
+    fn end(&mut self, conn: ConnId, session: Session) {
+        self.schedule.forget(conn);
+        if let Some(count) = self.addresses.get_mut(&session.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&session.address);
+            }
+        }
+        let extranonce1 = session.extranonce1;
+        self.leases.give_back(extranonce1, self.jobs.next_sequence());
+        if let Some(remains) = session.into_remains() {
+            self.remains.insert(extranonce1, remains);
+            if self.remains.len() > self.config.limits.sessions_kept {
+                // Leases count up, so this is an old one.
+                self.remains.pop_first();
+            }
+        }
+    }
+
+    /// Forgets what ended sessions left once nothing can be submitted on it any more.
+    pub(super) fn forget_remains(&mut self) {
+        let leases = &self.leases;
+        self.remains.retain(|extranonce1, _| leases.cools(*extranonce1));
     }
 
     /// Sends what waits for `conn`, and cuts it off when it does not read.
@@ -103,6 +188,6 @@ impl Pool {
 }
 
 /// Names come from strangers: a log line takes so much of them and no more.
-fn shorten(name: &str) -> String {
+pub(super) fn shorten(name: &str) -> String {
     name.chars().take(80).collect()
 }

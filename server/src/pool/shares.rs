@@ -30,11 +30,15 @@ impl Pool {
     ) {
         let Some(session) = self.sessions.get(&conn) else { return };
         let Some((job, standing)) = self.jobs.find(now.mono, candidate.job) else {
-            return self.refuse(conn, &id, &barred.unwrap_or(Reject::JobNotFound));
+            return self.refuse(now, conn, &id, &barred.unwrap_or(Reject::JobNotFound));
         };
-        let job = Arc::clone(job);
         let one = session.extranonce1;
-        let target = session.target_for(job.id.sequence);
+        let terms = session.terms_of(candidate.job).cloned();
+        let form = terms.as_ref().map_or_else(|| session.form(), |terms| &terms.form);
+        // A revision that nobody was given is the job as it is.
+        let formed = job.formed(form, candidate.job.revision);
+        let job = formed.unwrap_or_else(|| Arc::clone(job));
+        let target = terms.as_ref().map(|terms| terms.target);
         let (evaluation, foreign_bits) = hash_out(&job, one, session.mask(), candidate);
 
         let is_block = job.template.target.is_met_by(&evaluation.hash);
@@ -54,9 +58,13 @@ impl Pool {
             })
             .or_else(|| self.enter(&job, &evaluation));
         if let Some(why) = refusal {
-            return self.refuse(conn, &id, &why);
+            return self.refuse(now, conn, &id, &why);
         }
         self.counters.shares_accepted += 1;
+        if let (Some(session), Some(terms)) = (self.sessions.get_mut(&conn), &terms) {
+            session.rejects = 0;
+            session.vardiff.on_share(now.mono, terms.difficulty);
+        }
         debug!(%conn, job = %job.id, hash = display_hash(&evaluation.hash), "share");
         if is_block {
             self.answer_when_safe(conn, id, evaluation.hash);
@@ -80,12 +88,13 @@ impl Pool {
         }
     }
 
-    fn refuse(&mut self, conn: ConnId, id: &RequestId, why: &Reject) {
+    fn refuse(&mut self, now: Now, conn: ConnId, id: &RequestId, why: &Reject) {
         self.counters.shares_rejected += 1;
         debug!(%conn, "share refused: {why}");
         if let Some(session) = self.sessions.get_mut(&conn) {
             session.refuse(id, why);
         }
+        self.on_reject(now.mono, conn);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::wishes::Wishes;
 use crate::clock::UnixTime;
-use crate::config::{Fallback, Limits, OwnSidechain};
+use crate::config::{Fallback, Limits, Miners, OwnSidechain, PortId};
 use crate::mining::block::FoundBlock;
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hash::sha256d;
@@ -26,6 +26,8 @@ mod enforcer;
 mod faults;
 mod flow;
 mod garbage;
+mod manners;
+mod terms;
 mod thunder;
 mod wishes;
 
@@ -54,6 +56,7 @@ fn config() -> Config {
         blind: Mode::On,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
+        miners: Miners::default(),
         limits: Limits::default(),
     }
 }
@@ -202,7 +205,8 @@ impl Rig {
     fn connect(&mut self) -> ConnId {
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
-        self.handle(Event::Opened { conn, peer: SocketAddr::from(([127, 0, 0, 1], 1)) });
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        self.handle(Event::Opened { conn, peer, port: PortId(0) });
         conn
     }
 

@@ -10,7 +10,7 @@ use bitcoin::{BlockHash, ScriptBuf};
 use tracing::{info, warn};
 
 use super::Pool;
-use super::work::HEADER_WEIGHT;
+use super::work::BESIDE_WEIGHT;
 use crate::bmm::Bid;
 use crate::bmm::check::FoundBid;
 use crate::bmm::message::{CoinbaseMessage, Declaration};
@@ -76,7 +76,7 @@ impl Pool {
         let payout = &self.config.payout;
         let plan = CoinbasePlan::new(template, self.generation, payout, commitments.clone());
         let others: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
-        let taken = others + Coinbase::build(&plan).weight() + HEADER_WEIGHT;
+        let taken = others + Coinbase::build(&plan).weight() + BESIDE_WEIGHT;
         let bids = template.transactions.iter().zip(1..).filter_map(|(known, transaction)| {
             let bid = Bid::parse(known.note.as_ref()?)?;
             Some(FoundBid { transaction, bid })

@@ -13,8 +13,7 @@ use bitcoin::hashes::Hash as _;
 use bitcoin::{BlockHash, ScriptBuf};
 use tracing::{error, info, warn};
 
-use super::action::{Action, Halt};
-use super::event::ConnId;
+use super::action::Halt;
 use super::{Pool, wishes};
 use crate::bmm::auction::{self, AuctionTx};
 use crate::bmm::message::CoinbaseMessage;
@@ -22,14 +21,15 @@ use crate::bmm::policy::{self, Candidate, Choice, Provenance};
 use crate::bmm::{Bid, Commitment, check};
 use crate::clock::{Instant, Now};
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
+use crate::mining::form::FORM_WEIGHT_MAX;
 use crate::mining::hash::Hash;
 use crate::mining::template::{Template, WEIGHT_MAX};
 use crate::node::follower::{News, Question};
 use crate::node::rpc::{CallError, HttpReply};
-use crate::stratum::message;
 
-/// Header and transaction count of a block, as weight.
-pub(super) const HEADER_WEIGHT: u64 = 4 * (80 + 9);
+/// What a block weighs beside its transactions and a job's coinbase: header and transaction count,
+/// and what a session's form may add to the coinbase.
+pub(super) const BESIDE_WEIGHT: u64 = 4 * (80 + 9) + FORM_WEIGHT_MAX;
 
 /// The template in work.
 #[derive(Debug, Default)]
@@ -239,6 +239,18 @@ impl Pool {
         choice.chosen.iter().filter_map(script).collect()
     }
 
+    /// Commitments of our own: no transaction pays for them, so the block is valid without.
+    fn optional_scripts(&self, choice: &Choice) -> Vec<ScriptBuf> {
+        let own = choice.chosen.iter().filter_map(|chosen| match chosen.provenance {
+            Provenance::Own { sidechain } => {
+                let header = self.config.sidechains[sidechain].header;
+                Some(chosen.commitment.to_script_with(header))
+            }
+            Provenance::Auction | Provenance::Template => None,
+        });
+        own.collect()
+    }
+
     fn publish(&mut self, now: Now, settled: &Settled) {
         let template = &settled.template;
         let same_tip =
@@ -251,8 +263,11 @@ impl Pool {
         let stakes = Stakes::of(settled, &choice);
         self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
         let scripts = self.commitment_scripts(&choice);
-        let scripts = self.with_wishes(template, scripts);
-        let plan = CoinbasePlan::new(template, self.generation, &self.config.payout, scripts);
+        let all = self.with_wishes(template, scripts.clone());
+        let wishes = all.iter().filter(|script| !scripts.contains(script)).cloned();
+        let optional: Vec<_> = wishes.chain(self.optional_scripts(&choice)).collect();
+        let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
+        plan.let_stay_out(&optional);
         let coinbase = Coinbase::build(&plan);
         if !is_sound(template, &plan, &coinbase) {
             return;
@@ -271,46 +286,8 @@ impl Pool {
             messages = wishes::shown(&plan),
             "new job"
         );
-        self.broadcast(&job, clean);
+        self.broadcast(now, &job, clean);
         self.listen_if_ready();
-    }
-
-    fn broadcast(&mut self, job: &crate::mining::job::Job, clean: bool) {
-        let line = message::notify(job, clean);
-        let difficulty = self.config.difficulty.at_most(job.template.target);
-        let ready: Vec<ConnId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.has_work())
-            .map(|(conn, _)| *conn)
-            .collect();
-        for conn in ready {
-            if let Some(session) = self.sessions.get_mut(&conn) {
-                session.announce(job, difficulty);
-            }
-            self.flush(conn);
-            self.send(conn, line.clone());
-        }
-    }
-
-    /// The first job of a session that subscribed and authorized just now. Always clean: whatever
-    /// the miner did before was for somebody else.
-    pub(super) fn send_first_job(&mut self, conn: ConnId) {
-        let Some(job) = self.jobs.current().cloned() else { return };
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        if !session.is_ready() || session.has_work() {
-            return;
-        }
-        session.announce(&job, self.config.difficulty.at_most(job.template.target));
-        self.flush(conn);
-        self.send(conn, message::notify(&job, true));
-    }
-
-    fn send(&mut self, conn: ConnId, bytes: bytes::Bytes) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.sending(bytes.len());
-        self.actions.push_back(Action::Send { conn, bytes });
-        self.flush(conn);
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
@@ -325,6 +302,7 @@ impl Pool {
         for session in self.sessions.values_mut() {
             session.forget_before(oldest);
         }
+        self.forget_remains();
     }
 }
 
@@ -333,7 +311,7 @@ fn is_sound(template: &Template, plan: &CoinbasePlan, coinbase: &Coinbase) -> bo
     let paid: u64 = plan.outputs.iter().map(|output| output.value.to_sat()).sum();
     assert_eq!(paid, template.coinbase_total(), "every satoshi goes somewhere");
     let weight: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
-    let weight = weight + coinbase.weight() + HEADER_WEIGHT;
+    let weight = weight + coinbase.weight() + BESIDE_WEIGHT;
     if weight > WEIGHT_MAX {
         error!(
             weight,

@@ -18,7 +18,7 @@ use super::listener::{Connect, Listener};
 use super::publisher;
 use super::witness::Witness;
 use crate::clock::{Instant, Now, UnixTime};
-use crate::config::Config;
+use crate::config::{Config, PortId};
 use crate::journal::DiskOp;
 use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
 use crate::pool::event::{ConnId, Event};
@@ -118,7 +118,10 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         };
         let event = match inbound {
             Inbound::Event(event) => event,
-            Inbound::Accepted(io, peer) => Event::Opened { conn: engine.connect_miner(io), peer },
+            Inbound::Accepted(io, peer) => {
+                let conn = engine.connect_miner(io);
+                Event::Opened { conn, peer, port: PortId(0) }
+            }
             Inbound::Shut(error) => break Halt::Fatal(shut(&error)),
         };
         engine.note(&event);

@@ -42,6 +42,20 @@ impl Leases {
         self.cooling.insert(lease, next_job);
     }
 
+    /// Gives `lease` once more to the miner who had it, while the jobs that he saw still live. The
+    /// answer is no when that is over, or somebody holds it.
+    pub fn take_back(&mut self, lease: Extranonce1) -> bool {
+        let lease = u32::from_be_bytes(lease);
+        let cooling = self.cooling.remove(&lease).is_some();
+        assert!(!cooling || self.held.insert(lease), "what cools is not held");
+        cooling
+    }
+
+    /// Whether `lease` was given back, and jobs that were offered under it still live.
+    pub fn cools(&self, lease: Extranonce1) -> bool {
+        self.cooling.contains_key(&u32::from_be_bytes(lease))
+    }
+
     /// Jobs below `oldest_job` can no longer be submitted to.
     pub fn release(&mut self, oldest_job: u32) {
         self.cooling.retain(|_, needed| *needed > oldest_job);
@@ -65,6 +79,19 @@ mod tests {
         assert_eq!(leases.take(), Some([0; 4]));
         leases.next = u32::MAX;
         assert_eq!(leases.take(), Some([0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn a_lease_is_taken_back_once_and_only_while_it_cools() {
+        let mut leases = Leases::default();
+        let lease = leases.take().expect("the space is large");
+        assert!(!leases.take_back(lease), "it is held");
+        leases.give_back(lease, 7);
+        assert!(leases.take_back(lease));
+        assert!(!leases.take_back(lease));
+        leases.give_back(lease, 7);
+        leases.release(7);
+        assert!(!leases.take_back(lease), "its jobs are gone");
     }
 
     proptest! {

@@ -1,21 +1,24 @@
 //! The wire form of Stratum v1: lenient in what is read, exact in what is written.
 //!
-//! Request ids are opaque: whatever JSON value a miner sends comes back byte for byte, for some
-//! send null, some strings, and some the same number for every request (MINERS).
-
-use std::borrow::Cow;
+//! What miners ask and how it is answered stands here; how a line is read, in `request`. Request
+//! ids are opaque: whatever JSON value a miner sends comes back byte for byte, for some send null,
+//! some strings, and some the same number for every request (MINERS).
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use super::reject::Reject;
-use crate::clock::UnixTime;
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hex;
-use crate::mining::job::Job;
+use crate::mining::job::{Job, JobId};
 use crate::mining::script_sig::{EXTRANONCE2_BYTES, Extranonce1};
 use crate::mining::share::Candidate;
+
+mod request;
+
+pub use request::parse;
+
+/// The id of our `client.get_version`: a number, for cgminer answers with nothing else.
+const VERSION_QUESTION: &str = "9001";
 
 /// A request's id as it was written: any JSON value.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -40,18 +43,25 @@ pub struct Request {
 /// What miners ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Call {
-    /// `mining.subscribe`: the program's name, when it gave one.
+    /// `mining.subscribe`.
     Subscribe {
-        /// Such as `cgminer/4.12.0`.
+        /// The program's name, such as `cgminer/4.12.0`, when it gave one.
         agent: Option<String>,
+        /// The session that it wants to go on with, when it named one of a form that we give.
+        resume: Option<Extranonce1>,
     },
     /// `mining.authorize`.
     Authorize {
         /// The worker's name.
         worker: String,
+        /// The password; empty when there is none.
+        password: String,
     },
     /// `mining.configure` (BIP-0310).
     Configure(Configure),
+    /// `mining.suggest_difficulty` or `mining.suggest_target`; none for a suggestion of zero,
+    /// which asks for nothing.
+    Suggest(Option<Difficulty>),
     /// `mining.submit`, with a reason when its fields cannot be a candidate.
     Submit {
         /// The worker's name.
@@ -59,14 +69,18 @@ pub enum Call {
         /// The fields, parsed.
         candidate: Result<Candidate, Reject>,
     },
-    /// Harmless, and answered `true`: `mining.suggest_difficulty`, `mining.extranonce.subscribe`
-    /// and the like.
+    /// Harmless, and answered `true`: `mining.extranonce.subscribe` (a lease lasts as long as its
+    /// connection, so no `mining.set_extranonce` ever follows), `mining.capabilities`, `pong`.
     Courtesy,
+    /// `mining.multi_version`: version rolling before BIP-0310, with no mask to agree on.
+    MultiVersion,
     /// `mining.ping`.
     Ping,
-    /// `mining.get_transactions`.
-    GetTransactions,
-    /// A reply to something we asked, or a notification: needs no answer.
+    /// `mining.get_transactions`: of this job, when it is a name that we could have given.
+    GetTransactions(Option<JobId>),
+    /// A reply to our `client.get_version`: the program's name.
+    Version(String),
+    /// A reply to anything else, or a notification: needs no answer.
     Reply,
 }
 
@@ -79,115 +93,8 @@ pub struct Configure {
     pub mask: Option<u32>,
     /// `version-rolling.min-bit-count`; none when absent.
     pub bits_min: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-}
-
-/// Reads one line. Never fails: what cannot be understood is a request with a reason to refuse it.
-pub fn parse(line: &[u8]) -> Request {
-    let wire = core::str::from_utf8(line).ok().and_then(|line| {
-        let object = line.starts_with('{');
-        object.then(|| serde_json::from_str::<Wire<'_>>(line).ok()).flatten()
-    });
-    let Some(wire) = wire else {
-        return Request { id: RequestId::null(), call: Err(Reject::Malformed) };
-    };
-    let id = wire.id.map_or_else(RequestId::null, |id| RequestId(id.get().into()));
-    Request { id, call: parse_call(&wire) }
-}
-
-fn parse_call(wire: &Wire<'_>) -> Result<Call, Reject> {
-    let Some(method) = wire.method else { return Ok(Call::Reply) };
-    let method = text(method).ok_or(Reject::Malformed)?;
-    let params: Vec<&RawValue> = match wire.params {
-        None => Vec::new(),
-        Some(params) => serde_json::from_str(params.get())
-            .map_err(|_| Reject::BadParameter("params must be an array"))?,
-    };
-    match method.as_ref() {
-        "mining.subscribe" => Ok(Call::Subscribe { agent: string(&params, 0) }),
-        "mining.authorize" => match string(&params, 0) {
-            Some(worker) => Ok(Call::Authorize { worker }),
-            None => Err(Reject::BadParameter("the worker's name must be a string")),
-        },
-        "mining.configure" => Ok(Call::Configure(parse_configure(&params)?)),
-        "mining.submit" => {
-            let worker = string(&params, 0).unwrap_or_default();
-            Ok(Call::Submit { worker, candidate: parse_candidate(&params) })
-        }
-        "mining.suggest_difficulty"
-        | "mining.suggest_target"
-        | "mining.extranonce.subscribe"
-        | "mining.multi_version"
-        | "mining.capabilities"
-        | "pong"
-        | "mining.pong" => Ok(Call::Courtesy),
-        "mining.ping" => Ok(Call::Ping),
-        "mining.get_transactions" => Ok(Call::GetTransactions),
-        _ => Err(Reject::UnknownMethod),
-    }
-}
-
-fn parse_configure(params: &[&RawValue]) -> Result<Configure, Reject> {
-    let extensions = params.first().and_then(|list| serde_json::from_str(list.get()).ok());
-    let extensions = extensions.ok_or(Reject::BadParameter("extensions must be an array"))?;
-    let options: serde_json::Map<String, serde_json::Value> =
-        params.get(1).and_then(|map| serde_json::from_str(map.get()).ok()).unwrap_or_default();
-    let mask = match options.get("version-rolling.mask") {
-        None => None,
-        Some(mask) => Some(
-            mask.as_str()
-                .and_then(hex::decode_u32)
-                .ok_or(Reject::BadParameter("version-rolling.mask must be up to 8 hex digits"))?,
-        ),
-    };
-    // Anything that is no number asks for nothing.
-    let bits_min = options
-        .get("version-rolling.min-bit-count")
-        .and_then(serde_json::Value::as_u64)
-        .map(|bits| u32::try_from(bits).unwrap_or(u32::MAX));
-    Ok(Configure { extensions, mask, bits_min })
-}
-
-fn parse_candidate(params: &[&RawValue]) -> Result<Candidate, Reject> {
-    let field = |place: usize, why| params.get(place).and_then(|raw| text(raw)).ok_or(why);
-    let number = |place, why: &'static str| {
-        let why = Reject::BadParameter(why);
-        hex::decode_u32(&field(place, why.clone())?).ok_or(why)
-    };
-    let job = field(1, Reject::BadParameter("the job id must be a string"))?;
-    let job = job.parse().map_err(|()| Reject::JobNotFound)?;
-    let why = Reject::BadParameter("extranonce2 must be 16 hex digits");
-    let extranonce2 = hex::decode_array(&field(2, why.clone())?).ok_or(why)?;
-    let time = UnixTime(number(3, "ntime must be up to 8 hex digits")?);
-    let nonce = number(4, "the nonce must be up to 8 hex digits")?;
-    let version_bits = match params.get(5) {
-        None => None,
-        Some(raw) if raw.get() == "null" => None,
-        Some(_) => Some(number(5, "the version bits must be up to 8 hex digits")?),
-    };
-    Ok(Candidate { job, extranonce2, time, nonce, version_bits })
-}
-
-/// The string that `raw` holds, borrowed when it has no escapes.
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inside.contains('\\') {
-        return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inside))
-}
-
-fn string(params: &[&RawValue], place: usize) -> Option<String> {
-    params.get(place).and_then(|raw| text(raw)).map(Cow::into_owned)
+    /// `minimum-difficulty.value`; none when absent or no difficulty.
+    pub difficulty_min: Option<Difficulty>,
 }
 
 /// A reply whose result is `result`, JSON text.
@@ -222,6 +129,35 @@ pub fn set_version_mask(mask: u32) -> String {
     format!("{{\"id\":null,\"method\":\"mining.set_version_mask\",\"params\":[\"{mask:08x}\"]}}\n")
 }
 
+/// `client.get_version`, answered with [`Call::Version`].
+pub fn get_version() -> String {
+    format!("{{\"id\":{VERSION_QUESTION},\"method\":\"client.get_version\",\"params\":[]}}\n")
+}
+
+/// `client.show_message`: `text` for the person at the miner's screen.
+pub fn show_message(text: &str) -> String {
+    let text = serde_json::Value::from(text);
+    format!("{{\"id\":null,\"method\":\"client.show_message\",\"params\":[{text}]}}\n")
+}
+
+/// `client.reconnect` to where the miner is connected already. Without parameters: firmware that
+/// is told a host checks it against the one it knows, and some takes an empty one for a name.
+pub fn reconnect() -> String {
+    "{\"id\":null,\"method\":\"client.reconnect\",\"params\":[]}\n".to_owned()
+}
+
+/// The result of `mining.get_transactions`: the job's transactions but the coinbase, in hex.
+/// `None` when the line would be longer than `bytes_max`.
+pub fn transactions_result(job: &Job, bytes_max: usize) -> Option<String> {
+    let transactions = &job.template.transactions;
+    let length: usize = transactions.iter().map(|each| 2 * each.bytes.len() + 3).sum();
+    if length > bytes_max {
+        return None;
+    }
+    let each = transactions.iter().map(|each| format!("\"{}\"", hex::encode(&each.bytes)));
+    Some(format!("[{}]", each.collect::<Vec<_>>().join(",")))
+}
+
 /// `mining.notify`: `[job id, previous hash, coinb1, coinb2, branch, version, bits, time, clean]`.
 pub fn notify(job: &Job, clean: bool) -> Bytes {
     let branch: Vec<String> =
@@ -253,7 +189,7 @@ fn swapped_words(hash: &[u8; 32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mining::job::JobId;
+    use crate::clock::UnixTime;
 
     fn call(line: &str) -> Result<Call, Reject> {
         parse(line.as_bytes()).call
@@ -272,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_submission_of_five_and_of_six() {
-        let job = JobId { generation: 1, sequence: 0xf };
+        let job = JobId { generation: 1, sequence: 0xf, revision: 0 };
         let expected = Candidate {
             job,
             extranonce2: [0, 0, 0, 0, 0, 0, 0, 0xab],
@@ -290,6 +226,9 @@ mod tests {
         let with_bits = Candidate { version_bits: Some(0x2000), ..expected };
         check(&format!("{five},\"00002000\""), Ok(with_bits));
         check(&format!("{five},null"), Ok(expected));
+        let again = five.replace("0000000f", "0000000f2a");
+        check(&again, Ok(Candidate { job: JobId { revision: 0x2a, ..job }, ..expected }));
+        check(&five.replace("0000000f", "0000000f2"), Err(Reject::JobNotFound));
         check(r#""w","dead","00000000000000AB","6a1b2c3d","9c8f1""#, Err(Reject::JobNotFound));
         let bad = |why| Err(Reject::BadParameter(why));
         check(r#""w""#, bad("the job id must be a string"));
@@ -327,7 +266,8 @@ mod tests {
         let check = |params: &str, mask, bits_min, extensions: &[&str]| {
             let line = format!("{{\"id\":1,\"method\":\"mining.configure\",\"params\":{params}}}");
             let extensions = extensions.iter().map(|&name| name.to_owned()).collect();
-            assert_eq!(call(&line), Ok(Call::Configure(Configure { extensions, mask, bits_min })));
+            let configure = Configure { extensions, mask, bits_min, difficulty_min: None };
+            assert_eq!(call(&line), Ok(Call::Configure(configure)));
         };
         let rolling = ["version-rolling"];
         let full = concat!(
@@ -343,6 +283,55 @@ mod tests {
             &rolling,
         );
         assert!(call(r#"{"id":1,"method":"mining.configure","params":[]}"#).is_err());
+    }
+
+    #[test]
+    fn suggestions_in_every_spelling() {
+        let check = |method: &str, param: &str, expected: Option<&str>| {
+            let line = format!("{{\"id\":1,\"method\":\"mining.{method}\",\"params\":[{param}]}}");
+            let expected = expected.map(|text| text.parse().expect("a difficulty"));
+            assert_eq!(call(&line), Ok(Call::Suggest(expected)), "{param}");
+        };
+        check("suggest_difficulty", "42", Some("42"));
+        check("suggest_difficulty", "0.00015", Some("0.00015"));
+        check("suggest_difficulty", "1e-05", Some("0.00001"));
+        check("suggest_difficulty", "1000.0", Some("1000"));
+        check("suggest_difficulty", "\"0.001000\"", Some("0.001"));
+        check("suggest_difficulty", "0", None);
+        let target = format!("\"00000000ffff{}\"", "0".repeat(52));
+        check("suggest_target", &target, Some("1"));
+        check("suggest_target", &format!("\"{}\"", "0".repeat(64)), None);
+        for params in ["", "\"x\"", "null", "[]", "1e99"] {
+            for method in ["suggest_difficulty", "suggest_target"] {
+                let line =
+                    format!("{{\"id\":1,\"method\":\"mining.{method}\",\"params\":[{params}]}}");
+                assert!(matches!(call(&line), Err(Reject::BadParameter(_))), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_to_go_on_with_is_known_by_its_form() {
+        let check = |params: &str, expected| {
+            let line =
+                format!("{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[{params}]}}");
+            let Ok(Call::Subscribe { resume, .. }) = call(&line) else { panic!("{line}") };
+            assert_eq!(resume, expected, "{params}");
+        };
+        check("", None);
+        check(r#""a/1""#, None);
+        check(r#""a/1","0000002A""#, Some([0, 0, 0, 0x2a]));
+        check(r#""a/1",null,"host:3333",null"#, None);
+        check(r#""a/1","deadbeefdeadbeef""#, None);
+        check(r#""a/1",7"#, None);
+    }
+
+    #[test]
+    fn who_answers_our_question_is_heard() {
+        let version = |text: &str| Ok(Call::Version(text.to_owned()));
+        assert_eq!(call(r#"{"id":9001,"result":"v2.12.2","error":null}"#), version("v2.12.2"));
+        assert_eq!(call(r#"{"id":9001,"result":null,"error":[20,"",null]}"#), Ok(Call::Reply));
+        assert_eq!(call(r#"{"id":7,"result":"v2.12.2","error":null}"#), Ok(Call::Reply));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! The codes are slush's: 20 other, 21 job not found, 22 duplicate, 23 low difficulty, 24 not
 //! authorized, 25 not subscribed.
 
+use crate::mining::address::AddressError;
+
 /// Why a request was refused. The miner's fault, or nobody's; never a reason to close by itself.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Reject {
@@ -27,6 +29,15 @@ pub enum Reject {
     /// Too many shares to remember, so that no duplicate could be told.
     #[error("Too many shares in too short a time: ask for a higher difficulty")]
     TooManyShares,
+    /// Nobody can be paid by the user name.
+    #[error("The user name {0}")]
+    Payee(AddressError),
+    /// Another address than the connection mines for.
+    #[error("One address a connection: connect anew to mine for another")]
+    OtherPayee,
+    /// The job's transactions are more than a line should hold.
+    #[error("The transactions of this job are too many to send")]
+    TooManyTransactions,
     /// More worker names than one connection may have.
     #[error("Too many workers on one connection")]
     TooManyWorkers,
@@ -57,11 +68,12 @@ impl Reject {
             | Self::VersionBits { .. }
             | Self::TimeOutOfRange
             | Self::TooManyShares
+            | Self::TooManyTransactions
             | Self::TooManyWorkers => 20,
             Self::JobNotFound => 21,
             Self::Duplicate => 22,
             Self::LowDifficulty => 23,
-            Self::Unauthorized => 24,
+            Self::Unauthorized | Self::Payee(_) | Self::OtherPayee => 24,
             Self::NotSubscribed => 25,
         }
     }

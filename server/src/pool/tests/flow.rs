@@ -230,7 +230,8 @@ fn who_comes_during_a_stop_is_told_of_the_stop() {
     rig.handle(Event::Stop);
     assert_eq!(rig.halted, None, "it waits for the block");
     let conn = ConnId(conn.0 + 1);
-    rig.pool.handle(rig.now, Event::Opened { conn, peer: ([127, 0, 0, 1], 9).into() });
+    let (peer, port) = (([127, 0, 0, 1], 9).into(), PortId::default());
+    rig.pool.handle(rig.now, Event::Opened { conn, peer, port });
     let close = rig.pool.poll_action();
     let told_why = matches!(close, Some(Action::Close { why: action::CloseReason::Stopping, .. }));
     assert!(told_why, "{close:?}");

@@ -1,0 +1,166 @@
+//! A job on a miner's wire: to all when it is published, to one when its terms change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{info, warn};
+
+use super::Pool;
+use super::action::{Action, CloseReason};
+use super::event::ConnId;
+use crate::clock::{Instant, Now};
+use crate::mining::difficulty::Difficulty;
+use crate::mining::form::Form;
+use crate::mining::job::Job;
+use crate::stratum::message;
+
+/// Forms of one job, as they were made for the first session that needed them; none for one that
+/// the job cannot have.
+type Forms = BTreeMap<(Arc<Form>, u8), Option<(Arc<Job>, Bytes)>>;
+
+impl Pool {
+    /// Sends a new job to everybody who mines.
+    pub(super) fn broadcast(&mut self, now: Now, job: &Arc<Job>, clean: bool) {
+        // Once for the job: the division is dear.
+        let ceiling = job.template.target.to_difficulty();
+        let mut forms = Forms::new();
+        let ready: Vec<ConnId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.has_work())
+            .map(|(conn, _)| *conn)
+            .collect();
+        for conn in ready {
+            self.offer(now.mono, conn, job, ceiling, clean, &mut forms);
+        }
+    }
+
+    /// Sends the current job to a session that has none or needs it on other terms: it subscribed
+    /// and authorized just now, or its difficulty changed. A first job is always clean: whatever
+    /// the miner did before was for somebody else.
+    pub(super) fn bring_up_to_date(&mut self, now: Instant, conn: ConnId) {
+        let Some(session) = self.sessions.get(&conn).filter(|session| session.is_ready()) else {
+            return;
+        };
+        let Some(job) = self.jobs.current().cloned() else { return };
+        let is_first = !session.has_work();
+        // Most often nothing is new, and then the network's difficulty needs no division.
+        if !is_first && session.vardiff.in_force() == Some(session.vardiff.wanted()) {
+            return;
+        }
+        let ceiling = job.template.target.to_difficulty();
+        let difficulty = session.vardiff.wanted().min(ceiling);
+        if is_first || session.vardiff.in_force() != Some(difficulty) {
+            self.offer(now, conn, &job, ceiling, is_first, &mut Forms::new());
+        }
+    }
+
+    /// Sends the current job once more, in place of everything before.
+    pub(super) fn start_afresh(&mut self, now: Instant, conn: ConnId) {
+        let Some(job) = self.jobs.current().cloned() else { return };
+        let ceiling = job.template.target.to_difficulty();
+        self.offer(now, conn, &job, ceiling, true, &mut Forms::new());
+    }
+
+    fn offer(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        job: &Arc<Job>,
+        ceiling: Difficulty,
+        clean: bool,
+        forms: &mut Forms,
+    ) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        // Given out as often as can be told apart: the next job is not far.
+        let Some(revision) = session.next_revision(job) else { return };
+        let form = Arc::clone(session.form());
+        let formed = forms.entry((form, revision)).or_insert_with_key(|(form, revision)| {
+            let formed = job.formed(form, *revision)?;
+            let line = message::notify(&formed, clean);
+            Some((formed, line))
+        });
+        let Some((formed, line)) = formed else { return self.refuse_work(conn, job) };
+        let difficulty = session.vardiff.wanted().min(ceiling);
+        session.announce(now, formed, difficulty);
+        let line = line.clone();
+        self.flush(conn);
+        self.send(conn, line);
+    }
+
+    /// No job is better than one whose coinbase the firmware cuts off: all its work is rubbish.
+    fn refuse_work(&mut self, conn: ConnId, job: &Job) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        self.counters.coinbases_too_large += 1;
+        let bytes = job.coinbase.stripped_bytes();
+        let agent = super::miners::shorten(session.agent());
+        warn!(%conn, ?agent, bytes, "the coinbase does not fit into this firmware: no work");
+        session.say(&message::show_message(&format!(
+            "This block's coinbase of {bytes} bytes does not fit into this firmware ({agent}); \
+             update it, or mine where fewer sidechains are committed to"
+        )));
+        self.close(conn, CloseReason::CoinbaseTooLarge);
+    }
+
+    fn send(&mut self, conn: ConnId, bytes: Bytes) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.sending(bytes.len());
+        self.actions.push_back(Action::Send { conn, bytes });
+        self.flush(conn);
+    }
+
+    /// Whoever mines is asked to come back, so that a restart costs seconds and not a time-out.
+    pub(super) fn ask_to_reconnect(&mut self, conn: ConnId) {
+        if let Some(session) = self.sessions.get_mut(&conn).filter(|session| session.has_work()) {
+            session.say(&message::reconnect());
+        }
+    }
+
+    /// Looks at every session whose moment has come: its silence, and its pace.
+    pub(super) fn look_at_miners(&mut self, now: Now) {
+        while let Some(conn) = self.schedule.pop(now.mono) {
+            let Some(session) = self.sessions.get_mut(&conn) else { continue };
+            let limits = &self.config.limits;
+            let overdue = if !session.is_ready() && session.since + limits.handshake <= now.mono {
+                Some(CloseReason::Handshake)
+            } else if session.heard + limits.idle <= now.mono {
+                Some(CloseReason::Idle)
+            } else {
+                None
+            };
+            if let Some(why) = overdue {
+                self.close(conn, why);
+                continue;
+            }
+            session.vardiff.on_timer(now.mono);
+            self.bring_up_to_date(now.mono, conn);
+            self.look_again(conn);
+        }
+    }
+
+    /// Sees to it that `conn` is looked at in time.
+    pub(super) fn look_again(&mut self, conn: ConnId) {
+        let Some(session) = self.sessions.get(&conn) else { return };
+        let limits = &self.config.limits;
+        let silent = session.heard + limits.idle;
+        let greeted = (!session.is_ready()).then(|| session.since + limits.handshake);
+        let due = [greeted, session.vardiff.due()].into_iter().flatten().fold(silent, Instant::min);
+        self.schedule.no_later_than(conn, due);
+    }
+
+    /// Shares of `conn` are refused again and again: fresh work, a fresh connection, then none.
+    pub(super) fn on_reject(&mut self, now: Instant, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        session.rejects += 1;
+        let (rejects, limits) = (session.rejects, &self.config.limits);
+        if rejects == limits.rejects_resend && session.has_work() {
+            info!(%conn, rejects, "shares are refused in a row: the work is sent afresh");
+            self.start_afresh(now, conn);
+        } else if rejects == limits.rejects_reconnect {
+            self.ask_to_reconnect(conn);
+        } else if rejects >= limits.rejects_close {
+            self.close(conn, CloseReason::Rejects);
+        }
+    }
+}

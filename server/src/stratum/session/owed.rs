@@ -1,0 +1,82 @@
+//! What a miner is still to hear: replies in order, and lines on their way.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+use crate::mining::hash::Hash;
+use crate::stratum::message::{self, RequestId};
+
+/// A reply on its way.
+#[derive(Debug)]
+enum Owed {
+    /// It may leave.
+    Ready(String),
+    /// It waits for the block with this hash; then it is `true`.
+    Parked(RequestId, Hash),
+}
+
+/// Everything that one connection is to be sent.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    owed: VecDeque<Owed>,
+    waiting: String,
+    unflushed_bytes: usize,
+}
+
+impl Outbox {
+    /// A line that answers nothing, so that no reply holds it back.
+    pub(super) fn say(&mut self, line: &str) {
+        self.waiting.push_str(line);
+    }
+
+    pub(super) fn owe(&mut self, reply: String) {
+        self.owed.push_back(Owed::Ready(reply));
+        self.release();
+    }
+
+    pub(super) fn park(&mut self, id: RequestId, hash: Hash) {
+        self.owed.push_back(Owed::Parked(id, hash));
+    }
+
+    pub(super) fn block_is_safe(&mut self, hash: Hash) {
+        for owed in &mut self.owed {
+            if let Owed::Parked(id, waits_for) = owed
+                && *waits_for == hash
+            {
+                *owed = Owed::Ready(message::reply(id, "true"));
+            }
+        }
+        self.release();
+    }
+
+    pub(super) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    fn release(&mut self) {
+        while let Some(Owed::Ready(line)) = self.owed.front() {
+            self.waiting.push_str(line);
+            self.owed.pop_front();
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Option<Bytes> {
+        let bytes = Bytes::from(core::mem::take(&mut self.waiting));
+        self.sending(bytes.len());
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    pub(super) fn sending(&mut self, length: usize) {
+        self.unflushed_bytes += length;
+    }
+
+    pub(super) fn flushed(&mut self, length: usize) {
+        assert!(length <= self.unflushed_bytes, "no more can leave than was sent");
+        self.unflushed_bytes -= length;
+    }
+
+    pub(super) fn unflushed_bytes(&self) -> usize {
+        self.unflushed_bytes
+    }
+}
