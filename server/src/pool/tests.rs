@@ -29,6 +29,7 @@ mod garbage;
 mod manners;
 mod terms;
 mod thunder;
+mod transcripts;
 mod wishes;
 
 const NODE_TIME: u32 = 1_700_000_000;
