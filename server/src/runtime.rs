@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::clock::UnixTime;
-use crate::config::{Config, Limits, Miners, OwnSidechain};
+use crate::config::{Config, Limits, Miners, OwnSidechain, PortRules};
 use crate::pool::Counters;
 use crate::pool::action::Halt;
 use crate::settings::{RpcEndpoint, Settings};
@@ -124,9 +124,16 @@ fn config(settings: &Settings) -> Config {
         blind: settings.bmm_blind,
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
-        miners: Miners::default(),
+        miners: miners(settings),
         limits: Limits::default(),
     }
+}
+
+/// The first port's rules, then those of the settings file's.
+fn miners(settings: &Settings) -> Miners {
+    let first = PortRules { difficulty: settings.pool_difficulty, vardiff: settings.vardiff };
+    let others = settings.listen.iter().map(|listen| listen.rules);
+    Miners { ports: core::iter::once(first).chain(others).collect(), solo: settings.solo }
 }
 
 fn wall_clock() -> UnixTime {

@@ -9,6 +9,7 @@
 //! one line that says what to do, and no line shows a secret.
 
 mod entries;
+mod listen;
 mod payout;
 mod reader;
 mod sections;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
 
+pub use self::listen::{Listen, TlsFiles};
 pub use self::payout::Payout;
 use self::reader::Reader;
 pub use self::sections::{SECTIONS, Section, table as sections_table};
@@ -36,7 +38,7 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::message::BmmHeader;
 use crate::bmm::wishes::Wishes;
-use crate::config::{Fallback, SidechainKind};
+use crate::config::{Fallback, SidechainKind, Solo, VardiffRules};
 use crate::mining::difficulty::Difficulty;
 
 /// How a file's text is had.
@@ -68,6 +70,12 @@ pub struct Settings {
     pub stratum_port: u16,
     /// Difficulty of a share, before the network's caps it.
     pub pool_difficulty: Difficulty,
+    /// How difficulty follows a miner's pace, if it does.
+    pub vardiff: Option<VardiffRules>,
+    /// Whether each miner is paid by his own blocks.
+    pub solo: Option<Solo>,
+    /// Ports beside the first, in the order of the settings file.
+    pub listen: Vec<Listen>,
     /// Time between two templates of the same tip: 1 s to 1 h.
     pub job_refresh_interval: Duration,
     /// Directory of the journal and the found blocks.

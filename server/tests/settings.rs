@@ -13,6 +13,7 @@ use std::process::{Command, Output};
 
 use insta::assert_snapshot;
 use proptest::prelude::*;
+use server::config::PortRules;
 use server::settings::{self, Credentials, Loaded, LogFormat, SETTINGS, Settings, SettingsError};
 
 /// Everything a start depends on, given piece by piece.
@@ -164,7 +165,7 @@ fn an_empty_value_leaves_the_choice_to_the_next_source() {
 
 #[test]
 fn defaults_are_the_documented_ones() {
-    assert_snapshot!(Start::default().loaded().listing(), @r"
+    assert_snapshot!(Start::default().loaded().listing(), @"
     NETWORK=regtest                     # default
     RPC_HOST=127.0.0.1                  # default
     RPC_PORT=18443                      # default
@@ -183,9 +184,15 @@ fn defaults_are_the_documented_ones() {
     BMM_BLIND=on                        # default
     MINER_PKH_HEX=                      # default
     PAYOUT_ADDRESS=                     # default
+    SOLO_PAYOUT=off                     # default
+    SOLO_FEE_BASIS_POINTS=0             # default
     STRATUM_HOST=0.0.0.0                # default
     STRATUM_PORT=3333                   # default
     POOL_DIFFICULTY=1                   # default
+    VARDIFF=on                          # default
+    VARDIFF_SHARE_INTERVAL=5            # default
+    VARDIFF_MIN=0.0000001               # default
+    VARDIFF_MAX=                        # default
     JOB_REFRESH_INTERVAL=10             # default
     DATA_DIR=./drivechain-stratum-data  # default
     LOG_FORMAT=text                     # default
@@ -226,9 +233,10 @@ fn a_full_file_of_the_first_user_becomes_types() {
       script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
       89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY OP_CHECKSIG), description:
       "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0",
-      stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 },
-      job_refresh_interval: 10s, data_dir: "./drivechain-stratum-data", log_format: Text,
-      log_level: "info" }
+      stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 }, vardiff:
+      Some(VardiffRules { share_interval: 5s, min: Difficulty { digits: 1, exponent: -7 },
+      max: None }), solo: None, listen: [], job_refresh_interval: 10s, data_dir:
+      "./drivechain-stratum-data", log_format: Text, log_level: "info" }
     "#);
 }
 
@@ -736,6 +744,98 @@ fn text_that_is_no_text() {
 }
 
 #[test]
+fn how_difficulty_follows_a_miner() {
+    let settings = Start::quiet().dot_env("VARDIFF=off\nVARDIFF_MAX=5\n").settings();
+    assert_eq!(settings.vardiff, None);
+    let both = Start::quiet().dot_env("VARDIFF_MIN=2\nVARDIFF_MAX=1\n");
+    assert_snapshot!(both.problems(), @"
+    VARDIFF_MIN is above VARDIFF_MAX, so no difficulty is right; swap them or leave
+      VARDIFF_MAX empty
+    ");
+    assert_snapshot!(problem("VARDIFF_SHARE_INTERVAL", "0"), @"
+    VARDIFF_SHARE_INTERVAL=0 (environment): is not an interval, so no pace could be aimed
+      at; write whole seconds from 1 to 600
+    ");
+    assert_snapshot!(problem("VARDIFF_MIN", "0"), @"
+    VARDIFF_MIN=0 (environment): must be greater than zero, so no share could be judged by
+      it; write a positive decimal such as 1000, 1 or 0.001
+    ");
+    assert_snapshot!(problem("SOLO_FEE_BASIS_POINTS", "1%"), @"
+    SOLO_FEE_BASIS_POINTS=1% (environment): is not a part of a block, so nobody could be
+      paid by it; write hundredths of a percent from 0 to 10000, such as 100 for 1 %
+    ");
+    let fee = Start::quiet().dot_env("SOLO_FEE_BASIS_POINTS=100");
+    assert_snapshot!(fee.warnings(), @"SOLO_FEE_BASIS_POINTS has no effect: SOLO_PAYOUT is off");
+}
+
+#[test]
+fn ports_beside_the_first() {
+    let start = Start::quiet().toml(
+        "pool_difficulty = 2\n\
+         [[listen]]\nport = 3334\n\
+         [[listen]]\nhost = '[::1]'\nport = 3335\ndifficulty = 1e5\nmin_difficulty = 1000\n\
+         max_difficulty = '1e6'\ntls_cert = 'a.pem'\ntls_key = 'b.pem'\n\
+         proxy_protocol = ['127.0.0.1', '::ffff:192.0.2.7']\n",
+    );
+    let settings = start.settings();
+    let [first, second] = settings.listen.as_slice() else { panic!("{:?}", settings.listen) };
+    let rules = PortRules { difficulty: settings.pool_difficulty, vardiff: settings.vardiff };
+    assert_eq!((first.host.as_str(), first.port, first.rules), ("0.0.0.0", 3334, rules));
+    assert_eq!((&first.tls, first.proxies.as_slice()), (&None, &[][..]));
+    assert_snapshot!(wrapped(&format!("{second:?}")), @r#"
+    Listen { host: "::1", port: 3335, rules: PortRules { difficulty: Difficulty { digits: 1,
+      exponent: 5 }, vardiff: Some(VardiffRules { share_interval: 5s, min: Difficulty {
+      digits: 1, exponent: 3 }, max: Some(Difficulty { digits: 1, exponent: 6 }) }) }, tls:
+      Some(TlsFiles { certificate: "a.pem", key: "b.pem" }), proxies: [127.0.0.1, 192.0.2.7]
+      }
+    "#);
+}
+
+#[test]
+fn ports_that_cannot_be_opened_so() {
+    let check = |text: &str| Start::quiet().toml(text).problems();
+    assert_snapshot!(check("listen = 3334"), @"
+    listen (drivechain-stratum.toml): is not a list of ports; begin each with a line
+      [[listen]], and name its port in the next
+    ");
+    assert_snapshot!(check("[listen]\nport = 3334"), @"
+    listen (drivechain-stratum.toml): is not a list of ports; begin each with a line
+      [[listen]], and name its port in the next
+    ");
+    assert_snapshot!(check("[[listen]]\ndifficulty = 'x'"), @"
+    port= in [[listen]] (drivechain-stratum.toml): is not a port, so no miner could connect;
+      write a whole number from 1 to 65535, or 0 for any free one
+    difficulty=x in [[listen]] (drivechain-stratum.toml): is not a decimal number such as 1,
+      0.001 or 4.6e-10, so no share could be judged by it; write a positive decimal such as
+      1000, 1 or 0.001
+    ");
+    assert_snapshot!(check("[[listen]]\nport = 1\ntls_cert = 'a'"), @"
+    tls_cert in [[listen]] (drivechain-stratum.toml): and tls_key go together; name both
+      files, or none
+    ");
+    assert_snapshot!(check("[[listen]]\nport = 1\nproxy_protocol = ['10.0.0.0/8']"), @"
+    proxy_protocol=10.0.0.0/8 in [[listen]] (drivechain-stratum.toml): is not the IP address
+      of a proxy; write those that may say where a miner really is, such as 127.0.0.1
+    ");
+    assert_snapshot!(check("[[listen]]\nport = 1\nmin_difficulty=2\nmax_difficulty=1"), @"
+    min_difficulty in [[listen]] (drivechain-stratum.toml): is above max_difficulty; swap
+      them, or leave one out
+    ");
+    assert_snapshot!(check("[[listen]]\nport = { a = 1 }"), @"
+    port in [[listen]] (drivechain-stratum.toml): cannot be read; write a text in quotes, a
+      number, or a list of texts
+    ");
+    let start =
+        Start::quiet().toml("vardiff = false\n[[listen]]\nport = 1\nmin_difficulty = 2\nports = 2");
+    assert_snapshot!(start.warnings(), @"
+    ports in [[listen]] in drivechain-stratum.toml has no effect; a port has host, port,
+      difficulty, min_difficulty, max_difficulty, tls_cert, tls_key, proxy_protocol
+    min_difficulty and max_difficulty in [[listen]] in drivechain-stratum.toml have no
+      effect: VARDIFF is off
+    ");
+}
+
+#[test]
 fn the_listing_masks_secrets_and_names_sources() {
     let start = Start::quiet()
         .flag("--print-config")
@@ -767,9 +867,15 @@ fn the_listing_masks_secrets_and_names_sources() {
     BMM_BLIND=on                                            # default
     MINER_PKH_HEX=89abcdefabbaabbaabbaabbaabbaabbaabbaabba  # environment
     PAYOUT_ADDRESS=                                         # default
+    SOLO_PAYOUT=off                                         # default
+    SOLO_FEE_BASIS_POINTS=0                                 # default
     STRATUM_HOST=::1                                        # .env
     STRATUM_PORT=3333                                       # default
     POOL_DIFFICULTY=1                                       # default
+    VARDIFF=on                                              # default
+    VARDIFF_SHARE_INTERVAL=5                                # default
+    VARDIFF_MIN=0.0000001                                   # default
+    VARDIFF_MAX=                                            # default
     JOB_REFRESH_INTERVAL=10                                 # default
     DATA_DIR=./drivechain-stratum-data                      # default
     LOG_FORMAT=text                                         # default

@@ -9,6 +9,7 @@ use bitcoin::Network;
 
 use super::MASK;
 use super::entries::Entry;
+use super::listen::{self, ListenTable};
 use super::payout::Payout;
 use super::sections;
 use super::source::{Findings, Layer, Source};
@@ -18,7 +19,7 @@ use super::wishes;
 use super::{Credentials, Effective, RpcEndpoint, Secret, Settings, Sidechain};
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
-use crate::config::SidechainKind;
+use crate::config::{PortRules, SidechainKind, Solo, VardiffRules};
 
 /// First port of the sidechain daemons: slot `n` listens on this plus `n`, by convention.
 pub(super) const SIDECHAIN_PORT_BASE: u16 = 6_000;
@@ -30,14 +31,19 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let network = reader.read(&table::NETWORK, value::network);
     let node = node(reader, network);
     let node_zmq = reader.read(&table::NODE_ZMQ, value::publishers);
-    let first = sidechain(reader);
+    let own = sidechain(reader);
     let others = sections::sidechains(&mut reader.entries, &mut reader.findings);
     let wishes = wishes::wishes(&mut reader.entries, &mut reader.findings);
     let bmm_blind = reader.read(&table::BMM_BLIND, value::boolean);
     let payout = payout(reader, network);
+    let solo = solo(reader);
     let stratum_host = reader.read(&table::STRATUM_HOST, value::host);
     let stratum_port = reader.read(&table::STRATUM_PORT, value::local_port);
     let pool_difficulty = reader.read(&table::POOL_DIFFICULTY, value::difficulty);
+    let vardiff = vardiff(reader);
+    let first = pool_difficulty.zip(vardiff);
+    let first = first.map(|(difficulty, vardiff)| PortRules { difficulty, vardiff });
+    let listen = listen::listen(reader, first);
     let interval = reader.read(&table::JOB_REFRESH_INTERVAL, value::refresh_interval);
     let data_dir = reader.path(&table::DATA_DIR);
     let log_format = reader.read(&table::LOG_FORMAT, value::log_format);
@@ -47,12 +53,15 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         node: node?,
         node_zmq: node_zmq?,
         wishes: wishes?,
-        sidechains: first?.into_iter().chain(others?).collect(),
+        sidechains: own?.into_iter().chain(others?).collect(),
         bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },
         payout: payout?,
         stratum_host: stratum_host?,
         stratum_port: stratum_port?,
         pool_difficulty: pool_difficulty?,
+        vardiff: vardiff?,
+        solo: solo?,
+        listen: listen?,
         job_refresh_interval: interval?,
         data_dir: data_dir?,
         log_format: log_format?,
@@ -159,13 +168,44 @@ fn payout(reader: &mut Reader, network: Option<Network>) -> Option<Payout> {
     }
 }
 
+/// `Some(None)` when it is switched off; its values must be right all the same.
+#[expect(clippy::option_option, reason = "the outer says whether it could be read")]
+fn vardiff(reader: &mut Reader) -> Option<Option<VardiffRules>> {
+    let enabled = reader.read(&table::VARDIFF, value::boolean);
+    let share_interval = reader.read(&table::VARDIFF_SHARE_INTERVAL, value::share_interval);
+    let min = reader.read(&table::VARDIFF_MIN, value::difficulty);
+    let max = reader.read(&table::VARDIFF_MAX, value::bound);
+    let (share_interval, min, max) = (share_interval?, min?, max?);
+    if max.is_some_and(|max| max < min) {
+        reader.findings.problems.push(
+            "VARDIFF_MIN is above VARDIFF_MAX, so no difficulty is right; swap them or leave \
+             VARDIFF_MAX empty"
+                .to_owned(),
+        );
+        return None;
+    }
+    Some(enabled?.then_some(VardiffRules { share_interval, min, max }))
+}
+
+/// `Some(None)` when it is switched off.
+#[expect(clippy::option_option, reason = "the outer says whether it could be read")]
+fn solo(reader: &mut Reader) -> Option<Option<Solo>> {
+    let enabled = reader.read(&table::SOLO_PAYOUT, value::boolean);
+    let fee = reader.read(&table::SOLO_FEE_BASIS_POINTS, value::basis_points);
+    let (enabled, fee_basis_points) = (enabled?, fee?);
+    if fee_basis_points > 0 && !enabled {
+        reader.warn("SOLO_FEE_BASIS_POINTS has no effect: SOLO_PAYOUT is off");
+    }
+    Some(enabled.then_some(Solo { fee_basis_points }))
+}
+
 /// Takes each setting from the strongest layer that has it.
 pub(super) struct Reader {
     layers: Vec<Layer>,
     /// The tables of the settings file.
     pub(super) entries: Vec<Entry>,
     /// What `~/` means in a path.
-    home: Option<PathBuf>,
+    pub(super) home: Option<PathBuf>,
     pub(super) findings: Findings,
     /// What was read so far.
     pub(super) effective: Vec<Effective>,
@@ -232,6 +272,11 @@ impl Reader {
     fn source(&self, setting: &Setting) -> &Source {
         let read = self.effective.iter().find(|effective| effective.setting.flag == setting.flag);
         read.map_or(&Source::Default, |effective| &effective.source)
+    }
+
+    /// The ports of the settings file, in its order.
+    pub(super) fn listen_tables(&self) -> Vec<ListenTable> {
+        self.layers.iter().flat_map(|layer| layer.listen.iter().cloned()).collect()
     }
 
     fn warn(&mut self, warning: &str) {

@@ -183,8 +183,35 @@ pub(super) const STRATUM_PORT: Setting = Setting::new("stratum-port", "PORT", "3
 pub(super) const POOL_DIFFICULTY: Setting = Setting::new("pool-difficulty", "DIFFICULTY", "1")
     .means(
         MINERS,
-        "Difficulty of a share: any positive decimal, such as 1000, 0.001 or 4.6e-10. Never \
-         harder than the network's.",
+        "Difficulty of a miner's first shares, and with VARDIFF=off of all: any positive decimal, \
+         such as 1000, 0.001 or 4.6e-10. Never harder than the network's.",
+    );
+pub(super) const VARDIFF: Setting = Setting::new("vardiff", "SWITCH", "on").means(
+    MINERS,
+    "Whether difficulty follows each miner's pace, from POOL_DIFFICULTY on: on or off. Off keeps \
+     POOL_DIFFICULTY for everybody, whatever miners ask for.",
+);
+pub(super) const VARDIFF_SHARE_INTERVAL: Setting =
+    Setting::new("vardiff-share-interval", "SECONDS", "5")
+        .means(MINERS, "Seconds between two shares of a miner that vardiff aims at, 1 to 600.");
+pub(super) const VARDIFF_MIN: Setting = Setting::new("vardiff-min", "DIFFICULTY", "0.0000001")
+    .means(
+        MINERS,
+        "Difficulty that vardiff does not go below, but for the network's own where that is lower.",
+    );
+pub(super) const VARDIFF_MAX: Setting = Setting::new("vardiff-max", "DIFFICULTY", "")
+    .noted("none: the network's")
+    .means(MINERS, "Difficulty that vardiff does not go above.");
+pub(super) const SOLO_PAYOUT: Setting = Setting::new("solo-payout", "SWITCH", "off").means(
+    PAYOUT,
+    "Whether a block pays the miner who found it, at the address that is his user name (ADDRESS or \
+     ADDRESS.RIG): on or off. Off lets any name in and pays the operator.",
+);
+pub(super) const SOLO_FEE_BASIS_POINTS: Setting =
+    Setting::new("solo-fee-basis-points", "HUNDREDTHS", "0").means(
+        PAYOUT,
+        "With SOLO_PAYOUT, the operator's part of a block in hundredths of a percent, 0 to 10000; \
+         it is the coinbase's last output.",
     );
 pub(super) const JOB_REFRESH_INTERVAL: Setting =
     Setting::new("job-refresh-interval", "SECONDS", "10").means(
@@ -225,9 +252,15 @@ pub const SETTINGS: &[Setting] = &[
     BMM_BLIND,
     MINER_PKH_HEX,
     PAYOUT_ADDRESS,
+    SOLO_PAYOUT,
+    SOLO_FEE_BASIS_POINTS,
     STRATUM_HOST,
     STRATUM_PORT,
     POOL_DIFFICULTY,
+    VARDIFF,
+    VARDIFF_SHARE_INTERVAL,
+    VARDIFF_MIN,
+    VARDIFF_MAX,
     JOB_REFRESH_INTERVAL,
     DATA_DIR,
     LOG_FORMAT,

@@ -22,6 +22,7 @@ use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
 const REFRESH_SECONDS_MAX: u64 = 3_600;
+const SHARE_SECONDS_MAX: u64 = 600;
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOST_LENGTH_MAX: usize = 253;
 const LOG_LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -284,6 +285,27 @@ pub(super) fn difficulty(value: &str) -> Parsed<Difficulty> {
             "{error}, so no share could be judged by it; write a positive decimal such as 1000, 1 \
              or 0.001"
         )
+    })
+}
+
+/// A difficulty, or nothing.
+pub(super) fn bound(value: &str) -> Parsed<Option<Difficulty>> {
+    if value.is_empty() { Ok(None) } else { difficulty(value).map(Some) }
+}
+
+pub(super) fn share_interval(value: &str) -> Parsed<Duration> {
+    let seconds = value.parse().ok().filter(|seconds| (1..=SHARE_SECONDS_MAX).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        "is not an interval, so no pace could be aimed at; write whole seconds from 1 to 600"
+            .to_owned()
+    })
+}
+
+pub(super) fn basis_points(value: &str) -> Parsed<u16> {
+    value.parse().ok().filter(|points| *points <= 10_000).ok_or_else(|| {
+        "is not a part of a block, so nobody could be paid by it; write hundredths of a percent \
+         from 0 to 10000, such as 100 for 1 %"
+            .to_owned()
     })
 }
 
