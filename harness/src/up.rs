@@ -240,7 +240,8 @@ async fn start_server(options: &UpOptions, backend: &Backend) -> Result<RunningS
     let settings = server_settings(options, backend);
     let started = RunningServer::start(&settings).await;
     // In the words of this command line, not of the server's.
-    if let Err(StackError::Serve(server::runtime::ServeError::Listen { address, cause })) = started
+    if let Err(StackError::Serve(server::runtime::ServeError::Listen { address, cause, .. })) =
+        started
     {
         return Err(UpError::Door { address, cause });
     }

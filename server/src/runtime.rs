@@ -21,15 +21,20 @@ use crate::settings::{RpcEndpoint, Settings};
 
 pub mod connection;
 pub mod disk;
+pub mod doors;
 pub mod engine;
+mod greeting;
 pub mod http;
 pub mod listener;
 mod publisher;
+pub mod tls;
 pub mod witness;
 
 pub use disk::FileDisk;
+pub use doors::Doors;
 pub use engine::{Parts, run};
 pub use listener::{TcpConnector, TcpDoor};
+use tls::Tls;
 pub use witness::Witness;
 
 /// Why the server ended other than by being asked to.
@@ -38,13 +43,26 @@ pub enum ServeError {
     /// The door for miners cannot be opened.
     #[error(
         "cannot listen for miners on {address}: {cause}; stop what else listens there, or set \
-         STRATUM_HOST and STRATUM_PORT"
+         {settings}"
     )]
     Listen {
         /// Where.
         address: String,
+        /// What says so.
+        settings: &'static str,
         /// Why.
         cause: std::io::Error,
+    },
+    /// TLS has nothing to prove itself with.
+    #[error(
+        "cannot speak TLS with {certificate}: {cause}; give tls_cert and tls_key the PEM files of \
+         a certificate with its chain and of its key"
+    )]
+    Tls {
+        /// The file.
+        certificate: String,
+        /// Why.
+        cause: String,
     },
     /// The data directory cannot be used.
     #[error(transparent)]
@@ -61,19 +79,31 @@ pub async fn serve(settings: Settings) -> Result<(), ServeError> {
     serve_until(&settings, door, counters, stop_signal()).await
 }
 
-/// Takes hold of the address that miners connect to, without letting anybody in yet.
-pub async fn open_door(settings: &Settings) -> Result<TcpDoor, ServeError> {
+/// Takes hold of the addresses that miners connect to, without letting anybody in yet.
+pub async fn open_door(settings: &Settings) -> Result<Doors, ServeError> {
+    let mut doors = Doors::default();
     let (host, port) = (settings.stratum_host.as_str(), settings.stratum_port);
+    let tcp = bind(host, port, "STRATUM_HOST and STRATUM_PORT").await?;
+    doors.add(tcp, &[], None);
+    for listen in &settings.listen {
+        let tcp = bind(&listen.host, listen.port, "host and port in its [[listen]]").await?;
+        let tls = listen.tls.clone().map(Tls::load).transpose()?;
+        doors.add(tcp, &listen.proxies, tls);
+    }
+    Ok(doors)
+}
+
+async fn bind(host: &str, port: u16, settings: &'static str) -> Result<TcpDoor, ServeError> {
     TcpDoor::bind(host, port).await.map_err(|cause| {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-        ServeError::Listen { address: format!("{host}:{port}"), cause }
+        ServeError::Listen { address: format!("{host}:{port}"), settings, cause }
     })
 }
 
 /// Serves miners at `door` until `stop` is done; `counters` follow along.
 pub async fn serve_until(
     settings: &Settings,
-    door: TcpDoor,
+    door: Doors,
     counters: watch::Sender<Counters>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {

@@ -21,18 +21,20 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits, Miners, OwnSidechain};
+use server::config::{Config, Limits, Miners, OwnSidechain, PortId};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
 use server::pool::action::Halt;
 use server::runtime::disk::{Disk, DiskError};
-use server::runtime::listener::Listener;
+use server::runtime::listener::{Listener, Visitor};
 use server::runtime::{FileDisk, Parts, TcpConnector, TcpDoor, run};
 use server::settings::{Credentials, RpcEndpoint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{oneshot, watch};
 
+#[path = "support/crowd.rs"]
+mod crowd;
 #[path = "support/folder.rs"]
 mod folder;
 #[path = "support/miner.rs"]
@@ -291,12 +293,15 @@ struct Narrow(Option<tokio::net::TcpSocket>, Option<tokio::net::TcpListener>);
 impl Listener for Narrow {
     type Io = tokio::net::TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(Self::Io, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<Visitor<Self::Io>> {
         if let Some(socket) = self.0.take() {
             self.1 = Some(socket.listen(16)?);
         }
         match &self.1 {
-            Some(listener) => listener.accept().await,
+            Some(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((stream, peer, PortId(0)))
+            }
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -471,12 +476,12 @@ struct Chatterboxes(u16);
 impl Listener for Chatterboxes {
     type Io = Chatterbox;
 
-    async fn accept(&mut self) -> io::Result<(Chatterbox, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<Visitor<Chatterbox>> {
         if self.0 == 0 {
             future::pending::<()>().await;
         }
         self.0 -= 1;
-        Ok((Chatterbox, SocketAddr::from(([127, 0, 0, 1], self.0))))
+        Ok((Chatterbox, SocketAddr::from(([127, 0, 0, 1], self.0)), PortId(0)))
     }
 }
 
@@ -503,7 +508,7 @@ struct Broken;
 impl Listener for Broken {
     type Io = Chatterbox;
 
-    async fn accept(&mut self) -> io::Result<(Chatterbox, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<Visitor<Chatterbox>> {
         Err(io::Error::new(io::ErrorKind::AddrInUse, "[::1]:3333: in use"))
     }
 }

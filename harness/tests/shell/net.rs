@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use server::config::PortId;
 use turmoil::net::{TcpListener, TcpStream};
 
 /// Writes that may be on their way in one direction of a connection; then the writer waits.
@@ -23,12 +24,13 @@ impl Door {
 impl server::runtime::listener::Listener for Door {
     type Io = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr, PortId)> {
         let listener = match &mut self.listener {
             Some(listener) => listener,
             closed => closed.insert(TcpListener::bind((Ipv4Addr::UNSPECIFIED, self.port)).await?),
         };
-        listener.accept().await
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer, PortId::default()))
     }
 }
 

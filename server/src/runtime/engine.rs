@@ -60,7 +60,7 @@ pub(super) enum Inbound<Io> {
     /// For the pool.
     Event(Event),
     /// A miner, not yet listened to.
-    Accepted(Io, SocketAddr),
+    Accepted(Io, SocketAddr, PortId),
     /// Nobody can be let in any more.
     Shut(io::Error),
 }
@@ -118,9 +118,9 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         };
         let event = match inbound {
             Inbound::Event(event) => event,
-            Inbound::Accepted(io, peer) => {
+            Inbound::Accepted(io, peer, port) => {
                 let conn = engine.connect_miner(io);
-                Event::Opened { conn, peer, port: PortId(0) }
+                Event::Opened { conn, peer, port }
             }
             Inbound::Shut(error) => break Halt::Fatal(shut(&error)),
         };
@@ -299,7 +299,7 @@ impl<L: Listener, C: Connect> Engine<L, C> {
 async fn accept<L: Listener>(mut listener: L, inbox: mpsc::Sender<Inbound<L::Io>>) {
     loop {
         let (last, inbound) = match listener.accept().await {
-            Ok((io, peer)) => (false, Inbound::Accepted(io, peer)),
+            Ok((io, peer, port)) => (false, Inbound::Accepted(io, peer, port)),
             Err(error) => (true, Inbound::Shut(error)),
         };
         if inbox.send(inbound).await.is_err() || last {

@@ -11,6 +11,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use crate::config::PortId;
+
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1_024;
 /// Pause after a failed accept: the usual reason is too many open files, and that passes.
@@ -21,10 +23,13 @@ pub trait Listener: Send + 'static {
     /// A miner's byte stream.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next miner. The first call is what opens the door. An error is the end of the server:
-    /// nobody can be let in any more.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, SocketAddr)>> + Send;
+    /// The next miner, where it comes from, and through which port. The first call is what opens
+    /// the door. An error is the end of the server: nobody can be let in any more.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Visitor<Self::Io>>> + Send;
 }
+
+/// Somebody at the door: the stream, the peer, the port.
+pub type Visitor<Io> = (Io, SocketAddr, PortId);
 
 /// How calls reach a host.
 pub trait Connect: Clone + Send + Sync + 'static {
@@ -78,7 +83,7 @@ impl TcpDoor {
         }
     }
 
-    fn listen(&mut self) -> io::Result<&TcpListener> {
+    pub(super) fn listen(&mut self) -> io::Result<&TcpListener> {
         if let DoorState::Bound(socket) = &mut self.state {
             let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
             let address = socket.local_addr()?;
@@ -99,27 +104,34 @@ impl TcpDoor {
 impl Listener for TcpDoor {
     type Io = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<Visitor<TcpStream>> {
         let listener = self.listen()?;
         loop {
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    // A share that waits for more bytes to travel with is a late share.
-                    if let Err(error) = stream.set_nodelay(true) {
-                        warn!(%peer, "no TCP_NODELAY: {error}");
-                    }
-                    return Ok((stream, peer));
+                    be_prompt(&stream, peer);
+                    return Ok((stream, peer, PortId(0)));
                 }
-                Err(error) => {
-                    warn!(
-                        "a miner could not be let in: {error}; if too many files are open, raise \
-                         the limit (ulimit -n)"
-                    );
-                    sleep_until(Instant::now() + ACCEPT_PAUSE).await;
-                }
+                Err(error) => not_let_in(&error).await,
             }
         }
     }
+}
+
+/// A share that waits for more bytes to travel with is a late share.
+pub(super) fn be_prompt(stream: &TcpStream, peer: SocketAddr) {
+    if let Err(error) = stream.set_nodelay(true) {
+        warn!(%peer, "no TCP_NODELAY: {error}");
+    }
+}
+
+/// Says so, and waits a moment.
+pub(super) async fn not_let_in(error: &io::Error) {
+    warn!(
+        "a miner could not be let in: {error}; if too many files are open, raise the limit \
+         (ulimit -n)"
+    );
+    sleep_until(Instant::now() + ACCEPT_PAUSE).await;
 }
 
 /// Plain TCP.

@@ -19,7 +19,7 @@ async fn nobody_is_let_in_before_the_first_accept() {
         }
     };
     let (accepted, door) = accepting.await.expect("no panic");
-    let (_, peer) = accepted.expect("it connected");
+    let (_, peer, _) = accepted.expect("it connected");
     assert_eq!(peer, miner.local_addr().expect("it is connected"));
     assert_eq!(door.address().expect("it listens"), address);
 }
@@ -52,7 +52,7 @@ async fn a_restart_does_not_wait_for_old_connections() {
     let address = door.address().expect("it is bound");
     door.listen().expect("a free port");
     let miner = TcpStream::connect(address).await.expect("it listens");
-    let (accepted, _) = door.accept().await.expect("it connected");
+    let (accepted, ..) = door.accept().await.expect("it connected");
     // The side that closes first keeps the address for a minute.
     drop((accepted, door));
     let mut door = TcpDoor::bind("127.0.0.1", address.port()).await.expect("free again");
