@@ -291,7 +291,12 @@ impl Pool {
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
-        for id in self.jobs.retire(now.mono) {
+        let gone = self.jobs.retire(now.mono);
+        // Most wakes are for a miner's pace, and what follows visits every session.
+        if gone.is_empty() {
+            return;
+        }
+        for id in gone {
             self.ledger.forget(id.sequence);
         }
         let oldest = self.jobs.oldest();
