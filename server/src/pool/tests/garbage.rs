@@ -4,30 +4,46 @@
 use super::*;
 use proptest::prelude::*;
 
-/// One line of what strangers send.
-fn line() -> impl Strategy<Value = Vec<u8>> {
-    let method = prop::sample::select(vec![
-        "mining.subscribe",
-        "mining.authorize",
-        "mining.configure",
-        "mining.submit",
-        "mining.suggest_difficulty",
-        "mining.get_transactions",
-        "mining.ping",
-        "client.get_version",
-        "",
-    ]);
-    let value = prop_oneof![
+const METHODS: [&str; 15] = [
+    "mining.subscribe",
+    "mining.authorize",
+    "mining.configure",
+    "mining.submit",
+    "mining.suggest_difficulty",
+    "mining.suggest_target",
+    "mining.extranonce.subscribe",
+    "mining.multi_version",
+    "mining.capabilities",
+    "mining.get_transactions",
+    "mining.ping",
+    "pong",
+    "client.get_version",
+    "mining.fly",
+    "",
+];
+
+fn value() -> impl Strategy<Value = String> + Clone {
+    prop_oneof![
         Just("null".to_owned()),
         Just("{}".to_owned()),
-        Just("[[\"version-rolling\"],{\"version-rolling.mask\":7}]".to_owned()),
+        Just("[\"version-rolling\",\"minimum-difficulty\",\"info\"]".to_owned()),
+        Just("{\"version-rolling.mask\":7}".to_owned()),
+        Just(
+            "{\"version-rolling.mask\":\"1fffe000\",\"minimum-difficulty.value\":1e-9}".to_owned()
+        ),
         "-?[0-9]{1,20}(\\.[0-9]{1,5})?",
         "\"[ -!#-\\[\\]-~]{0,40}\"",
         "\"[0-9a-fA-F]{0,20}\"",
         Just("\"0000000100000000\"".to_owned()),
         Just("\"w\"".to_owned()),
-        Just("\"\\u0000\\ud800\"".to_owned()),
-    ];
+        Just("1e-9".to_owned()),
+    ]
+}
+
+/// One line of what strangers send.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let method = prop::sample::select(METHODS.to_vec());
+    let value = prop_oneof![9 => value(), 1 => Just("\"\\u0000\\ud800\"".to_owned())];
     // An id comes back as it was sent, so one that is no JSON would come back as none.
     let id = value.clone().prop_filter("valid", |id| !id.contains("\\ud800"));
     let request =
@@ -74,6 +90,68 @@ proptest! {
         let work = Work::from(&heard, "00000000", 5);
         let said = rig.say(honest, &work.submit(3, 5, work.nonce(0, false)));
         prop_assert_eq!(said, "{\"id\":3,\"result\":true,\"error\":null}\n");
+    }
+}
+
+/// What a firmware of its own mind may send: valid requests in any order, with any parameters. Some
+/// of the submissions are blocks, whose replies wait for the disk.
+fn conversation() -> impl Strategy<Value = Vec<String>> {
+    let method = prop::sample::select(METHODS.to_vec());
+    let job = Just("\"w\",\"0000000100000000\",\"0000000000000001\",\"6553f100\"".to_owned());
+    let submit = (job, "[0-9a-f]{8}").prop_map(|(job, nonce)| {
+        format!("\"method\":\"mining.submit\",\"params\":[{job},\"{nonce}\"]")
+    });
+    let valid = |value: &String| serde_json::from_str::<serde_json::Value>(value).is_ok();
+    let value = value().prop_filter("JSON", valid);
+    let any = (method, prop::collection::vec(value, 0..7)).prop_map(|(method, params)| {
+        format!("\"method\":\"{method}\",\"params\":[{}]", params.join(","))
+    });
+    let known = prop::sample::select(vec![
+        "\"method\":\"mining.subscribe\",\"params\":[\"a/1\",\"00000000\"]".to_owned(),
+        "\"method\":\"mining.authorize\",\"params\":[\"w\",\"d=1e-11,md=1e-12\"]".to_owned(),
+    ]);
+    let requests = prop::collection::vec(prop_oneof![2 => submit, 2 => any, 1 => known], 1..40);
+    requests.prop_map(|requests| {
+        let numbered = requests.iter().enumerate();
+        numbered.map(|(id, request)| format!("{{\"id\":{id},{request}}}\n")).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    /// DESIGN REPLY-1: one reply a request, in order, however the bytes are cut and the jobs fall.
+    #[test]
+    fn each_request_has_one_reply_in_its_turn(
+        requests in conversation(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        tips in prop::collection::vec(any::<bool>(), 7),
+    ) {
+        let mut rig = Rig::mining(easy());
+        let conn = rig.connect();
+        let bytes = requests.concat();
+        let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+        places.extend([0, bytes.len()]);
+        places.sort_unstable();
+        let mut heard = String::new();
+        for (pair, tip) in places.windows(2).zip(tips) {
+            heard += &rig.say(conn, &bytes[pair[0]..pair[1]]);
+            if tip {
+                rig.wait(Duration::from_secs(10));
+                if rig.asked("getblocktemplate") > 1 {
+                    rig.reply("getblocktemplate", template(1, 101));
+                }
+                heard += &rig.hear(conn);
+            }
+        }
+        rig.finish_writes();
+        heard += &rig.hear(conn);
+        let replies = heard.lines().filter(|line| !line.contains("\"method\":"));
+        let ids: Vec<u64> = replies
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["id"].as_u64())
+            .map(|id| id.unwrap())
+            .collect();
+        let expected: Vec<u64> = (0..requests.len() as u64).collect();
+        prop_assert_eq!(ids, expected, "{}{}", bytes, heard);
     }
 }
 
