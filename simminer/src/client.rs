@@ -21,7 +21,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 
 use crate::hex;
-use crate::persona::Persona;
+use crate::persona::{Opening, Persona, VersionParameter};
 use crate::target::Difficulty;
 use crate::work::{Job, Work};
 use message::{Call, Extranonce, Line};
@@ -63,6 +63,8 @@ pub struct Client {
     partial: Vec<u8>,
     /// What was said on this connection, and what waits for an answer.
     requests: Requests,
+    /// What of the opening was not said yet, by those who wait for each answer.
+    unsaid: VecDeque<Opening>,
     authorized: bool,
     /// For the jobs to come.
     extranonce: Option<Extranonce>,
@@ -95,12 +97,14 @@ struct Offer {
 impl Client {
     /// A client that is not connected yet.
     pub fn new(config: ClientConfig) -> Self {
+        let requests = Requests::new(config.persona.ids);
         Self {
             config,
             session: 0,
             open: false,
             partial: vec![],
-            requests: Requests::default(),
+            requests,
+            unsaid: VecDeque::new(),
             authorized: false,
             extranonce: None,
             difficulty: Difficulty::ONE,
@@ -118,8 +122,15 @@ impl Client {
         self.disconnected();
         self.session += 1;
         self.open = true;
-        for opening in &self.config.persona.opening {
-            self.requests.open_with(*opening, &self.config);
+        self.unsaid = self.config.persona.opening.iter().copied().collect();
+        self.go_on_opening();
+    }
+
+    /// Says what is left of the opening: all of it, or the next of it when nothing waits.
+    fn go_on_opening(&mut self) {
+        while !self.config.persona.line_strict || self.requests.is_idle() {
+            let Some(opening) = self.unsaid.pop_front() else { return };
+            self.requests.open_with(opening, &self.config);
         }
     }
 
@@ -128,7 +139,8 @@ impl Client {
         let lost = self.unanswered();
         self.open = false;
         self.partial = vec![];
-        self.requests = Requests::default();
+        self.requests = Requests::new(self.config.persona.ids);
+        self.unsaid.clear();
         self.authorized = false;
         self.extranonce = None;
         self.difficulty = Difficulty::ONE;
@@ -218,6 +230,7 @@ impl Client {
         if self.unanswered() >= self.config.persona.unanswered_max {
             return Err(NotSent::TooManyUnanswered);
         }
+        let persona = &self.config.persona;
         let hash = work.hash(nonce);
         let share = Share {
             job_id: work.job.id.clone(),
@@ -235,9 +248,17 @@ impl Client {
             share.job_id.clone(),
             hex::encode(&share.extranonce2),
             format!("{:08x}", share.time),
-            format!("{:08x}", share.nonce),
+            if persona.short_nonce {
+                format!("{:x}", share.nonce)
+            } else {
+                format!("{:08x}", share.nonce)
+            },
         ];
-        params.extend(share.rolled_bits.map(|bits| format!("{bits:08x}")));
+        params.extend(share.rolled_bits.map(|bits| match persona.version {
+            VersionParameter::Bits => format!("{bits:08x}"),
+            VersionParameter::Difference => format!("{:08x}", share.version ^ work.job.version),
+            VersionParameter::Whole => format!("{:08x}", share.version),
+        }));
         self.requests.request(Request::Submit(share.clone()), &params);
         Ok(share)
     }
@@ -263,7 +284,13 @@ impl Client {
         }
         match message::read_line(line) {
             Err(complaint) => self.complain(complaint),
-            Ok(Line::Reply { id, result }) => self.on_reply(id, result),
+            Ok(line) if self.is_out_of_turn(&line) => {
+                self.close("the line after a request was not its answer".to_owned());
+            }
+            Ok(Line::Reply { id, result }) => {
+                self.on_reply(id, result);
+                self.go_on_opening();
+            }
             Ok(Line::Call { id, call: Err(complaint) }) => {
                 if let Some(id) = id {
                     self.requests.answer(id, Err("not understood"));
@@ -272,6 +299,17 @@ impl Client {
             }
             Ok(Line::Call { id, call: Ok(call) }) => self.on_call(id, call),
         }
+    }
+
+    /// Whether somebody who takes the next line for the answer would be mistaken. Until it is
+    /// authorized: from then on work may come at any time, and every firmware expects that.
+    fn is_out_of_turn(&self, line: &Line<'_>) -> bool {
+        let waits = self.config.persona.line_strict && !self.authorized;
+        waits
+            && match line {
+                Line::Reply { id, .. } => !self.requests.is_next(id),
+                Line::Call { .. } => true,
+            }
     }
 
     fn on_reply(&mut self, id: &RawValue, result: Result<&RawValue, Refusal>) {
@@ -301,13 +339,20 @@ impl Client {
                     Err(refusal) => Event::Rejected(share, refusal),
                 });
             }
-            (request @ (Request::SubscribeExtranonce | Request::SuggestDifficulty), result) => {
+            (Request::MultiVersion, Ok(_)) => self.set_version_mask(VERSION_MASK),
+            (
+                request @ (Request::SubscribeExtranonce
+                | Request::Capabilities
+                | Request::SuggestTarget
+                | Request::SuggestDifficulty),
+                result,
+            ) => {
                 if let Err(refusal) = confirmed(result) {
                     let method = request.method();
                     self.events.push_back(Event::OptionRefused { method, refusal });
                 }
             }
-            (request @ Request::Configure, Err(refusal)) => {
+            (request @ (Request::Configure | Request::MultiVersion), Err(refusal)) => {
                 let method = request.method();
                 self.events.push_back(Event::OptionRefused { method, refusal });
             }
@@ -367,6 +412,12 @@ impl Client {
             self.complain("mining.notify before the answer to mining.subscribe".to_owned());
             return;
         };
+        let longest = job.coinbase1.len().max(job.coinbase2.len());
+        if longest > self.config.persona.coinbase_half_max {
+            self.complain(format!("half a coinbase of {longest} bytes does not fit"));
+            self.offer = None;
+            return;
+        }
         self.jobs_seen += 1;
         if job.clean {
             self.live_from = self.jobs_seen;

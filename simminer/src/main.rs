@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use simminer::client::ClientConfig;
-use simminer::persona::Persona;
+use simminer::persona::{FAMILIES, Persona};
 use simminer::runtime::{self, Endpoint, MinerError, MinerEvent, Options, Summary};
 use simminer::target::Difficulty;
 use tokio::sync::mpsc;
@@ -47,6 +47,9 @@ struct Arguments {
     /// Submit at most this many shares a second.
     #[arg(long, value_name = "SHARES_PER_SECOND", value_parser = parse_rate)]
     max_rate: Option<f64>,
+    /// Speak as this family of real miners does, such as cgminer, bitaxe or nerdminer.
+    #[arg(long, value_parser = parse_persona)]
+    persona: Option<Persona>,
     /// Do not ask for version rolling.
     #[arg(long)]
     no_version_rolling: bool,
@@ -100,7 +103,7 @@ fn options(arguments: Arguments) -> Result<Options, String> {
             password: arguments.pass,
             version_rolling: !arguments.no_version_rolling,
             suggest_difficulty: arguments.suggest_difficulty,
-            persona: Persona::honest(),
+            persona: arguments.persona.unwrap_or_else(Persona::honest),
         },
         threads: usize::from(arguments.threads),
         shares: arguments.shares,
@@ -108,6 +111,10 @@ fn options(arguments: Arguments) -> Result<Options, String> {
         retries: arguments.retries,
         rate_max: arguments.max_rate,
     })
+}
+
+fn parse_persona(name: &str) -> Result<Persona, String> {
+    Persona::family(name).ok_or_else(|| format!("one of {} belongs here", FAMILIES.join(", ")))
 }
 
 /// Shares a second that a pause between two shares can be made of.

@@ -126,7 +126,9 @@ pub(super) fn read_line(line: &[u8]) -> Result<Line<'_>, String> {
             .and_then(|method| read_call(&method, members.params));
         return Ok(Line::Call { id: members.id, call });
     }
-    let Some(id) = members.id else {
+    // A null is an id to some, and their requests are answered with it.
+    let is_answer = members.result.or(members.error).is_some();
+    let Some(id) = members.id.or_else(|| is_answer.then_some(RawValue::NULL)) else {
         return Err(format!("neither a method nor an id: {}", quote(text)));
     };
     let result = match (members.error.or(members.reject_reason), members.result) {

@@ -3,23 +3,29 @@
 //! Why together: an id is given out, written and remembered in one step, so no answer can be
 //! mistaken for another's. What is not here: when something is said (`client`).
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::client::{ClientConfig, Share, VERSION_MASK};
-use crate::persona::Opening;
+use crate::client::{ClientConfig, Share};
+use crate::persona::{Ids, Opening};
 
 /// A request of ours.
 #[derive(Debug)]
 pub(super) enum Request {
     /// `mining.configure`.
     Configure,
+    /// `mining.multi_version`.
+    MultiVersion,
     /// `mining.subscribe`.
     Subscribe,
     /// `mining.extranonce.subscribe`.
     SubscribeExtranonce,
+    /// `mining.capabilities`.
+    Capabilities,
+    /// `mining.suggest_target`.
+    SuggestTarget,
     /// `mining.suggest_difficulty`.
     SuggestDifficulty,
     /// `mining.authorize`.
@@ -33,8 +39,11 @@ impl Request {
     pub(super) fn method(&self) -> &'static str {
         match self {
             Self::Configure => "mining.configure",
+            Self::MultiVersion => "mining.multi_version",
             Self::Subscribe => "mining.subscribe",
             Self::SubscribeExtranonce => "mining.extranonce.subscribe",
+            Self::Capabilities => "mining.capabilities",
+            Self::SuggestTarget => "mining.suggest_target",
             Self::SuggestDifficulty => "mining.suggest_difficulty",
             Self::Authorize => "mining.authorize",
             Self::Submit(_) => "mining.submit",
@@ -43,39 +52,68 @@ impl Request {
 }
 
 /// The requests of one connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Requests {
-    /// The id of the last one.
-    last_id: u64,
-    /// Those without an answer.
-    pending: BTreeMap<u64, Request>,
+    ids: Ids,
+    /// How many there were.
+    count: u64,
+    /// Those without an answer, each with its id as JSON, in order: ids may repeat.
+    pending: VecDeque<(String, Request)>,
     /// Lines to send.
     outgoing: Vec<u8>,
 }
 
+/// Target of difficulty 1, as `mining.suggest_target` has it.
+const TARGET_OF_ONE: &str = "00000000ffff0000000000000000000000000000000000000000000000000000";
+
 impl Requests {
+    /// Nothing was asked yet.
+    pub(super) fn new(ids: Ids) -> Self {
+        Self { ids, count: 0, pending: VecDeque::new(), outgoing: Vec::new() }
+    }
+
     /// Makes one request of the opening, unless the configuration leaves it out.
     pub(super) fn open_with(&mut self, opening: Opening, config: &ClientConfig) {
+        let persona = &config.persona;
         match opening {
             Opening::Configure => {
                 if config.version_rolling {
                     #[derive(Serialize)]
-                    struct Options {
+                    struct Options<'a> {
                         #[serde(rename = "version-rolling.mask")]
-                        mask: String,
-                        #[serde(rename = "version-rolling.min-bit-count")]
-                        bits_min: u32,
+                        mask: &'a str,
+                        #[serde(
+                            rename = "version-rolling.min-bit-count",
+                            skip_serializing_if = "Option::is_none"
+                        )]
+                        bits_min: Option<u32>,
                     }
-                    let options = Options { mask: format!("{VERSION_MASK:08x}"), bits_min: 2 };
+                    let options = Options { mask: &persona.mask, bits_min: persona.mask_bits_min };
                     self.request(Request::Configure, &(["version-rolling"], options));
                 }
             }
+            Opening::MultiVersion => {
+                if config.version_rolling {
+                    self.request(Request::MultiVersion, &[4]);
+                }
+            }
             Opening::Subscribe => {
-                self.request(Request::Subscribe, &[&config.persona.user_agent]);
+                let name = core::iter::once(Some(&persona.user_agent));
+                let rest = persona.subscribe_rest.iter().map(Option::as_ref);
+                self.request(Request::Subscribe, &name.chain(rest).collect::<Vec<_>>());
             }
             Opening::SubscribeExtranonce => {
                 self.request::<[(); 0]>(Request::SubscribeExtranonce, &[]);
             }
+            Opening::Capabilities => {
+                #[derive(Serialize)]
+                struct Offer {
+                    notify: [(); 0],
+                    set_goal: [(); 0],
+                }
+                self.request(Request::Capabilities, &[Offer { notify: [], set_goal: [] }]);
+            }
+            Opening::SuggestTarget => self.request(Request::SuggestTarget, &[TARGET_OF_ONE]),
             Opening::SuggestDifficulty => {
                 if let Some(difficulty) = config.suggest_difficulty {
                     #[expect(clippy::expect_used, reason = "a law of target's tests")]
@@ -94,13 +132,29 @@ impl Requests {
     pub(super) fn request<P: Serialize>(&mut self, request: Request, params: &P) {
         #[derive(Serialize)]
         struct Form<'a, P> {
-            id: u64,
+            id: &'a RawValue,
             method: &'static str,
             params: &'a P,
         }
-        self.last_id += 1;
-        self.write_line(&Form { id: self.last_id, method: request.method(), params });
-        self.pending.insert(self.last_id, request);
+        self.count += 1;
+        let id = self.id_of(&request);
+        #[expect(clippy::expect_used, reason = "numbers, null and plain names")]
+        let raw = RawValue::from_string(id.clone()).expect("an id is JSON");
+        self.write_line(&Form { id: &raw, method: request.method(), params });
+        self.pending.push_back((id, request));
+    }
+
+    fn id_of(&self, request: &Request) -> String {
+        match (self.ids, request) {
+            (Ids::SubmitAlways(id), Request::Submit(_)) => id.to_string(),
+            (Ids::Named, Request::Authorize) => "\"auth\"".to_owned(),
+            (Ids::Named, Request::SubscribeExtranonce) => "\"xnsub\"".to_owned(),
+            (
+                Ids::Named,
+                Request::Capabilities | Request::SuggestTarget | Request::SuggestDifficulty,
+            ) => "null".to_owned(),
+            (Ids::Counted | Ids::SubmitAlways(_) | Ids::Named, _) => self.count.to_string(),
+        }
     }
 
     /// Queues an answer to a request of the server.
@@ -115,9 +169,20 @@ impl Requests {
         self.write_line(&Form { id, result: result.ok(), error });
     }
 
-    /// The request that an answer with this id is for; it no longer waits.
+    /// The oldest request that an answer with this id is for; it no longer waits.
     pub(super) fn answered(&mut self, id: &RawValue) -> Option<Request> {
-        self.pending.remove(&id.get().parse().ok()?)
+        let place = self.pending.iter().position(|(known, _)| known == id.get())?;
+        self.pending.remove(place).map(|(_, request)| request)
+    }
+
+    /// Whether a line with this id answers the oldest request.
+    pub(super) fn is_next(&self, id: &RawValue) -> bool {
+        self.pending.front().is_some_and(|(known, _)| known == id.get())
+    }
+
+    /// Whether every request is answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty()
     }
 
     /// The lines to send, which may be none.
@@ -127,11 +192,14 @@ impl Requests {
 
     /// Shares without an answer.
     pub(super) fn shares(&self) -> impl Iterator<Item = &Share> {
-        self.pending.values().filter_map(|request| match request {
+        self.pending.iter().filter_map(|(_, request)| match request {
             Request::Submit(share) => Some(share),
             Request::Configure
+            | Request::MultiVersion
             | Request::Subscribe
             | Request::SubscribeExtranonce
+            | Request::Capabilities
+            | Request::SuggestTarget
             | Request::SuggestDifficulty
             | Request::Authorize => None,
         })
@@ -139,9 +207,14 @@ impl Requests {
 
     /// Whether an answer is due without which mining cannot go on.
     pub(super) fn awaits_answer(&self) -> bool {
-        self.pending.values().any(|request| match request {
+        self.pending.iter().any(|(_, request)| match request {
             Request::Subscribe | Request::Authorize | Request::Submit(_) => true,
-            Request::Configure | Request::SubscribeExtranonce | Request::SuggestDifficulty => false,
+            Request::Configure
+            | Request::MultiVersion
+            | Request::SubscribeExtranonce
+            | Request::Capabilities
+            | Request::SuggestTarget
+            | Request::SuggestDifficulty => false,
         })
     }
 

@@ -601,3 +601,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn whoever_takes_the_next_line_for_the_answer_is_lost_on_another() {
+    let start = || {
+        let persona = Persona::family("cgminer").unwrap();
+        let mut client = Client::new(ClientConfig { persona, ..config() });
+        client.connected();
+        client
+    };
+    let said = |client: &mut Client| String::from_utf8(client.take_outgoing()).unwrap();
+    let mut client = start();
+    assert!(said(&mut client).contains("\"id\":1,\"method\":\"mining.configure\""));
+    client.receive(b"{\"id\":1,\"result\":{\"version-rolling\":false},\"error\":null}\n");
+    let subscribe = said(&mut client);
+    assert!(subscribe.starts_with("{\"id\":2,\"method\":\"mining.subscribe\""), "{subscribe}");
+    assert_eq!(subscribe.lines().count(), 1, "one after the other");
+    for line in
+        ["{\"id\":null,\"method\":\"mining.set_difficulty\",\"params\":[1]}\n", "{\"id\":2}\n"]
+    {
+        let mut client = start();
+        client.receive(line.as_bytes());
+        let closed = std::iter::from_fn(|| client.poll_event())
+            .any(|event| matches!(event, Event::Close(why) if why.contains("was not its answer")));
+        assert!(closed, "{line}");
+    }
+}
+
+#[test]
+fn families_number_and_spell_their_own_way() {
+    let opening = |family: &str| {
+        let persona = Persona::family(family).unwrap();
+        let mut client = Client::new(ClientConfig { persona, ..config() });
+        client.connected();
+        String::from_utf8(client.take_outgoing()).unwrap()
+    };
+    let bfgminer = opening("bfgminer");
+    assert!(
+        bfgminer
+            .starts_with("{\"id\":null,\"method\":\"mining.suggest_target\",\"params\":[\"0000")
+    );
+    assert!(bfgminer.contains("{\"id\":\"auth\",\"method\":\"mining.authorize\""), "{bfgminer}");
+    let braiins = opening("braiins");
+    assert!(braiins.contains("[\"Braiins OS 2019-06-05\",null,\"stratum.example:3333\",null]"));
+    assert!(braiins.contains("\"version-rolling.min-bit-count\":16"), "{braiins}");
+    let whatsminer = opening("whatsminer");
+    assert!(whatsminer.contains("{\"version-rolling.mask\":\"1fffe000\"}"), "{whatsminer}");
+}
