@@ -144,6 +144,9 @@ pub struct Limits {
     pub handshake: Duration,
     /// How long a miner may say nothing. Long, for a slow one has nothing to say.
     pub idle: Duration,
+    /// How long a miner is left without a line of work, even if there is nothing new: the most
+    /// impatient firmware takes 90 s of silence for a dead pool.
+    pub work_silence: Duration,
     /// Shares refused in a row until the work is sent again.
     pub rejects_resend: u32,
     /// Shares refused in a row until the miner is asked to connect again.
@@ -190,6 +193,7 @@ impl Default for Limits {
             sessions_per_address: 4_096,
             handshake: Duration::from_mins(1),
             idle: Duration::from_hours(1),
+            work_silence: Duration::from_secs(50),
             rejects_resend: 32,
             rejects_reconnect: 128,
             rejects_close: 512,

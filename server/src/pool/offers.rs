@@ -56,11 +56,23 @@ impl Pool {
         }
     }
 
-    /// Sends the current job once more, in place of everything before.
-    pub(super) fn start_afresh(&mut self, now: Instant, conn: ConnId) {
+    /// Sends the current job once more to who was given none for too long: the node is away, or
+    /// looks for new transactions are rare.
+    fn break_silence(&mut self, now: Instant, conn: ConnId) {
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
+        let silence = self.config.limits.work_silence;
+        if session.given.is_some_and(|given| given + silence <= now) {
+            // Whether or not there is a job to give: the next look is as far away.
+            session.given = Some(now);
+            self.give_again(now, conn, false);
+        }
+    }
+
+    /// Sends the current job once more; `clean` in place of everything before.
+    fn give_again(&mut self, now: Instant, conn: ConnId, clean: bool) {
         let Some(job) = self.jobs.current().cloned() else { return };
         let ceiling = job.template.target.to_difficulty();
-        self.offer(now, conn, &job, ceiling, true, &mut Forms::new());
+        self.offer(now, conn, &job, ceiling, clean, &mut Forms::new());
     }
 
     fn offer(
@@ -135,6 +147,7 @@ impl Pool {
             }
             session.vardiff.on_timer(now.mono);
             self.bring_up_to_date(now.mono, conn);
+            self.break_silence(now.mono, conn);
             self.look_again(conn);
         }
     }
@@ -145,8 +158,9 @@ impl Pool {
         let limits = &self.config.limits;
         let silent = session.heard + limits.idle;
         let greeted = (!session.is_ready()).then(|| session.since + limits.handshake);
-        let due = [greeted, session.vardiff.due()].into_iter().flatten().fold(silent, Instant::min);
-        self.schedule.no_later_than(conn, due);
+        let unheard = session.given.map(|given| given + limits.work_silence);
+        let dues = [greeted, session.vardiff.due(), unheard].into_iter().flatten();
+        self.schedule.no_later_than(conn, dues.fold(silent, Instant::min));
     }
 
     /// Shares of `conn` are refused again and again: fresh work, a fresh connection, then none.
@@ -156,7 +170,7 @@ impl Pool {
         let (rejects, limits) = (session.rejects, &self.config.limits);
         if rejects == limits.rejects_resend && session.has_work() {
             info!(%conn, rejects, "shares are refused in a row: the work is sent afresh");
-            self.start_afresh(now, conn);
+            self.give_again(now, conn, true);
         } else if rejects == limits.rejects_reconnect {
             self.ask_to_reconnect(conn);
         } else if rejects >= limits.rejects_close {

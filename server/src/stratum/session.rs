@@ -119,6 +119,8 @@ pub struct Session {
     pub since: Instant,
     /// When it was last heard.
     pub heard: Instant,
+    /// When it was last given work.
+    pub given: Option<Instant>,
     /// Shares refused since one was accepted.
     pub rejects: u32,
     payment: Payment,
@@ -129,7 +131,6 @@ pub struct Session {
     mask_told: Option<u32>,
     form: Arc<Form>,
     told: Told,
-    has_work: bool,
     outbox: Outbox,
     garbage_left: u32,
     agent: String,
@@ -146,6 +147,7 @@ impl Session {
             address,
             since: now,
             heard: now,
+            given: None,
             rejects: 0,
             payment,
             subscribed: false,
@@ -155,7 +157,6 @@ impl Session {
             mask_told: None,
             form: Arc::default(),
             told: Told::default(),
-            has_work: false,
             outbox: Outbox::default(),
             garbage_left: limits.garbage_lines,
             agent: String::new(),
@@ -169,7 +170,7 @@ impl Session {
 
     /// Whether it was sent a job.
     pub fn has_work(&self) -> bool {
-        self.has_work
+        self.given.is_some()
     }
 
     /// The program's name, as it gave it.
@@ -253,7 +254,7 @@ impl Session {
 
     /// What a miner who comes back can go on with; none when it was never given work.
     pub fn into_remains(self) -> Option<Remains> {
-        self.has_work.then_some(Remains { address: self.address, told: self.told })
+        self.given.map(|_| Remains { address: self.address, told: self.told })
     }
 
     fn learn_agent(&mut self, agent: String) {
@@ -363,15 +364,15 @@ impl Session {
     /// Queues what must be known before `job`, which is in this session's form: a difficulty if it
     /// changed, a mask if it did. `difficulty` is one that the network's target allows.
     pub fn announce(&mut self, now: Instant, job: &Job, difficulty: Difficulty) {
-        if !self.has_work && self.agent.is_empty() {
+        if !self.has_work() && self.agent.is_empty() {
             self.outbox.say(&message::get_version());
         }
         // Whoever comes back was told on another connection.
-        let changed = !self.has_work || self.vardiff.in_force() != Some(difficulty);
+        let changed = !self.has_work() || self.vardiff.in_force() != Some(difficulty);
         if changed {
             self.outbox.say(&message::set_difficulty(difficulty));
         }
-        self.has_work = true;
+        self.given = Some(now);
         self.told.tell(job.id, difficulty, &self.form);
         self.vardiff.announced(now, difficulty);
         let mask = self.mask & job.version_mask;

@@ -120,7 +120,9 @@ fn a_node_in_trouble_is_asked_until_it_works_and_miners_keep_their_job() {
         Ok(HttpReply { status: 500, body: Bytes::from_static(b"<html>") }),
         json(r#"{"height":1}"#),
     ];
-    let mut rig = Rig::mining(config());
+    // That work is repeated after a while is another matter.
+    let limits = Limits { work_silence: Duration::from_hours(1), ..Limits::default() };
+    let mut rig = Rig::mining(Config { limits, ..config() });
     let (conn, _) = rig.miner();
     for reply in trouble {
         rig.wait(Duration::from_secs(10));

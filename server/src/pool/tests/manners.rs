@@ -2,6 +2,21 @@
 
 use super::*;
 
+/// The node is away: nothing is new for an hour.
+#[test]
+fn nobody_is_left_without_a_word() {
+    let mut rig = Rig::mining(config());
+    let (conn, heard) = rig.miner();
+    rig.wait(Duration::from_secs(49));
+    assert_eq!(rig.hear(conn), "");
+    rig.wait(Duration::from_secs(2));
+    let again = rig.hear(conn);
+    let (first, again) = (Work::from(&heard, "00000000", 5), Work::from(&again, "00000000", 5));
+    assert!(!again.clean && first.job != again.job && first.previous == again.previous);
+    rig.wait(Duration::from_mins(5));
+    assert_eq!(rig.hear(conn).lines().count(), 6);
+}
+
 /// A miner that shakes hands, and one that does not.
 #[test]
 fn a_handshake_takes_a_minute_at_most() {
