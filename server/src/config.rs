@@ -137,8 +137,9 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Connections at a time.
     pub sessions: usize,
-    /// Connections from one address at a time; loopback, where proxies of the operator's own are,
-    /// is not counted. Rented rigs come through few addresses, so it is generous.
+    /// Connections from one address at a time, of IPv6 from one /64; loopback, where proxies of the
+    /// operator's own are, is not counted. Rented rigs come through few addresses, so it is
+    /// generous.
     pub sessions_per_address: usize,
     /// How long a connection may take to subscribe and authorize.
     pub handshake: Duration,

@@ -107,7 +107,7 @@ pub struct Pool {
     sessions: BTreeMap<ConnId, Session>,
     /// When each session is looked at next.
     schedule: schedule::Schedule,
-    /// Open connections of each address.
+    /// Open connections of each address, by household.
     addresses: BTreeMap<IpAddr, usize>,
     /// What ended sessions left, by extranonce1.
     remains: BTreeMap<Extranonce1, Remains>,

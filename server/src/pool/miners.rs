@@ -1,6 +1,6 @@
 //! What miners do: connect, speak, leave. What they submit is judged in `shares`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use tracing::info;
 
@@ -19,7 +19,7 @@ impl Pool {
     pub(super) fn on_opened(&mut self, now: Now, conn: ConnId, peer: SocketAddr, port: PortId) {
         assert!(!self.sessions.contains_key(&conn), "a connection opens once");
         let limits = &self.config.limits;
-        let address = peer.ip().to_canonical();
+        let address = household(peer.ip());
         let neighbours = self.addresses.get(&address).copied().unwrap_or(0);
         let crowded = neighbours >= limits.sessions_per_address && !address.is_loopback();
         let full = self.sessions.len() >= limits.sessions;
@@ -184,6 +184,18 @@ impl Pool {
         } else if session.owed() > self.config.limits.replies_parked {
             self.close(conn, CloseReason::TooManyReplies);
         }
+    }
+}
+
+/// Whoever has one IPv6 address has all 2^64 beside it, and changes between them as he likes. An
+/// IPv4 address is itself, in either spelling.
+fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) if !address.is_loopback() => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        plain @ (IpAddr::V4(_) | IpAddr::V6(_)) => plain,
     }
 }
 

@@ -51,8 +51,11 @@ fn an_address_has_so_many_connections_and_loopback_any() {
     let (first, let_in) = open("192.0.2.1:1");
     assert!(let_in && open("[::ffff:192.0.2.1]:2").1, "the same in either spelling");
     assert!(!open("192.0.2.1:3").1);
-    assert!(open("192.0.2.2:1").1 && open("[2001:db8::1]:1").1);
+    assert!(open("192.0.2.2:1").1 && open("[2001:db8::1]:1").1 && open("[2001:db8::2]:1").1);
+    assert!(!open("[2001:db8::3]:1").1, "one household");
+    assert!(open("[2001:db8:0:1::3]:1").1 && open("[::1]:1").1);
     assert!((0..9).all(|port| open(&format!("127.0.0.1:{port}")).1));
+    assert!((0..9).all(|port| open(&format!("[::1]:{port}")).1));
     rig.handle(Event::Closed { conn: first });
     let conn = ConnId(rig.next_conn);
     rig.next_conn += 1;
