@@ -201,6 +201,11 @@ impl JobBook {
         gone
     }
 
+    /// Whether anything can be submitted that builds on `parent`.
+    pub fn has_parent(&self, parent: &Hash) -> bool {
+        self.jobs.values().any(|entry| entry.job.template.parent == *parent)
+    }
+
     /// When [`Self::retire`] next has something to do.
     pub fn next_retirement(&self) -> Option<Instant> {
         let (_, oldest) = self.jobs.first_key_value()?;

@@ -1,7 +1,9 @@
 //! Which shares were already counted.
 //!
 //! The key is the header's hash: whatever spelling a miner uses, the same work has the same hash.
-//! Grouped by job, so that forgetting a job forgets its shares.
+//! It has the same hash under every job, too: a refresh that brought nothing new makes a job of
+//! another name with the same coinbase. So shares are grouped by the parent that they build on,
+//! not by job, and forgotten when nothing can be submitted for that parent any more.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::{BTreeMap, HashSet};
@@ -40,10 +42,10 @@ pub enum Entry {
     Full,
 }
 
-/// The shares counted for every job that still lives.
+/// The shares counted for every parent that still has a job.
 #[derive(Debug)]
 pub struct Ledger {
-    seen: BTreeMap<u32, Seen>,
+    seen: BTreeMap<Hash, Seen>,
     count: usize,
     count_max: usize,
 }
@@ -54,9 +56,9 @@ impl Ledger {
         Self { seen: BTreeMap::new(), count: 0, count_max }
     }
 
-    /// Enters the share with `hash` for the job with this sequence number.
-    pub fn enter(&mut self, job: u32, hash: Hash) -> Entry {
-        let seen = self.seen.entry(job).or_default();
+    /// Enters the share with `hash`, which builds on `parent`.
+    pub fn enter(&mut self, parent: Hash, hash: Hash) -> Entry {
+        let seen = self.seen.entry(parent).or_default();
         if seen.contains(&hash) {
             return Entry::Duplicate;
         }
@@ -68,11 +70,10 @@ impl Ledger {
         Entry::New
     }
 
-    /// Forgets the shares of a job that nobody can submit to any more.
-    pub fn forget(&mut self, job: u32) {
-        let forgotten = self.seen.remove(&job).map_or(0, |seen| seen.len());
-        assert!(forgotten <= self.count, "the count is the sum of all jobs");
-        self.count -= forgotten;
+    /// Forgets the shares of every parent that nobody can submit for any more.
+    pub fn forget_unless(&mut self, still_mined_on: impl Fn(&Hash) -> bool) {
+        self.seen.retain(|parent, _| still_mined_on(parent));
+        self.count = self.seen.values().map(HashSet::len).sum();
     }
 
     /// How many shares are remembered.
@@ -86,19 +87,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counted_once_forgotten_with_the_job_and_bounded() {
+    fn counted_once_forgotten_with_the_parent_and_bounded() {
         let mut ledger = Ledger::new(3);
-        assert_eq!(ledger.enter(1, [1; 32]), Entry::New);
-        assert_eq!(ledger.enter(1, [1; 32]), Entry::Duplicate);
+        let (one, two) = ([0xa1; 32], [0xa2; 32]);
+        assert_eq!(ledger.enter(one, [1; 32]), Entry::New);
+        assert_eq!(ledger.enter(one, [1; 32]), Entry::Duplicate);
         let mut near = [1; 32];
         near[31] = 2;
-        assert_eq!(ledger.enter(1, near), Entry::New, "equal in the bytes used for hashing only");
-        assert_eq!(ledger.enter(2, [1; 32]), Entry::New);
-        assert_eq!(ledger.enter(2, [9; 32]), Entry::Full);
-        ledger.forget(1);
+        assert_eq!(ledger.enter(one, near), Entry::New, "equal in the bytes used for hashing only");
+        assert_eq!(ledger.enter(two, [1; 32]), Entry::New);
+        assert_eq!(ledger.enter(two, [9; 32]), Entry::Full);
+        ledger.forget_unless(|parent| *parent == two);
         assert_eq!(ledger.count(), 1);
-        assert_eq!(ledger.enter(2, [9; 32]), Entry::New);
-        ledger.forget(7);
+        assert_eq!(ledger.enter(two, [9; 32]), Entry::New);
+        ledger.forget_unless(|_| true);
         assert_eq!(ledger.count(), 2);
     }
 }

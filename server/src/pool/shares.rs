@@ -81,7 +81,7 @@ impl Pool {
     }
 
     fn enter(&mut self, job: &Job, evaluation: &Evaluation) -> Option<Reject> {
-        match self.ledger.enter(job.id.sequence, evaluation.hash) {
+        match self.ledger.enter(job.template.parent, evaluation.hash) {
             Entry::New => None,
             Entry::Duplicate => Some(Reject::Duplicate),
             Entry::Full => Some(Reject::TooManyShares),

@@ -291,14 +291,11 @@ impl Pool {
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
-        let gone = self.jobs.retire(now.mono);
         // Most wakes are for a miner's pace, and what follows visits every session.
-        if gone.is_empty() {
+        if self.jobs.retire(now.mono).is_empty() {
             return;
         }
-        for id in gone {
-            self.ledger.forget(id.sequence);
-        }
+        self.ledger.forget_unless(|parent| self.jobs.has_parent(parent));
         let oldest = self.jobs.oldest();
         for daemon in &mut self.daemons {
             daemon.blocks.forget_before(oldest);

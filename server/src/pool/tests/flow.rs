@@ -236,3 +236,19 @@ fn who_comes_during_a_stop_is_told_of_the_stop() {
     let told_why = matches!(close, Some(Action::Close { why: action::CloseReason::Stopping, .. }));
     assert!(told_why, "{close:?}");
 }
+
+/// A refresh that brings nothing new has another id and the same coinbase: one header, two names.
+#[test]
+fn the_same_work_counts_once_whatever_job_it_is_submitted_for() {
+    let mut rig = Rig::mining(easy());
+    let (conn, heard) = rig.miner();
+    let first = Work::from(&heard, "00000000", 5);
+    let share = first.nonce(0, false);
+    assert!(rig.say(conn, &first.submit(3, 5, share)).contains("true"));
+    rig.wait(Duration::from_secs(10));
+    rig.reply("getblocktemplate", template(1, 101));
+    let again = Work::from(&rig.hear(conn), "00000000", 5);
+    assert_ne!(first.job, again.job);
+    assert_eq!(first.coinbase, again.coinbase);
+    assert!(rig.say(conn, &again.submit(4, 5, share)).contains("[22,"), "counted before");
+}
