@@ -10,6 +10,7 @@
 //! * [`hasher`]: the nonce search;
 //! * [`persona`]: a miner's habits;
 //! * [`client`]: the session, as bytes in and bytes out;
+//! * [`mischief`]: what an honest session never says;
 //! * [`runtime`]: the socket and the hashing threads; the only place with a clock.
 //!
 //! Words: a *job* is one `mining.notify`; *work* is a job with an extranonce2 and version bits
@@ -19,6 +20,7 @@
 pub mod client;
 pub mod hasher;
 pub mod hex;
+pub mod mischief;
 pub mod persona;
 pub mod runtime;
 pub mod target;
