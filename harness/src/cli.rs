@@ -1,7 +1,8 @@
 //! The command line of `harness`: subcommands to options, outcomes to exit codes.
 //!
 //! Exit codes: 0 passed, 1 a law broken or something that cannot work, 2 a command line that makes
-//! no sense, 3 a panic, 4 no liveness. Not in here: what any subcommand does.
+//! no sense, 3 a panic, 4 no liveness, 5 two runs of one seed that differ. Not in here: what any
+//! subcommand does.
 
 use std::io::{self, IsTerminal as _};
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
 use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions, Way};
 
 /// The exit code when something cannot work or broke a law.
@@ -45,6 +47,17 @@ enum Command {
     /// Starts a node, a sidechain that advances only when a block commits to its candidate
     /// (BIP-0301 M7), the server and a miner, and stops at ctrl-c or after --blocks.
     Up(UpArguments),
+    /// Runs the server against a simulated world in which everything goes wrong, seed by seed
+    ///
+    /// One seed is one run, always the same. Laws are judged on what an outsider sees; the first
+    /// that breaks ends it, with a report and a plan that can be made smaller and kept.
+    Simulate(SimulateArguments),
+    /// Runs a plan again: a kept scenario, or what a failure left
+    Replay(ReplayArguments),
+    /// Makes a failing plan smaller and keeps it beside the report
+    Minimise(MinimiseArguments),
+    /// Plants bugs at the seam and checks that the laws notice each
+    Canaries,
 }
 
 #[derive(Args)]
@@ -89,7 +102,16 @@ struct UpArguments {
 
 /// Runs the process's command line.
 pub fn run() -> ExitCode {
-    let Cli { command: Command::Up(arguments) } = Cli::parse();
+    match Cli::parse().command {
+        Command::Up(arguments) => run_up(arguments),
+        Command::Simulate(arguments) => ExitCode::from(arguments.simulate()),
+        Command::Replay(arguments) => ExitCode::from(arguments.replay()),
+        Command::Minimise(arguments) => ExitCode::from(arguments.minimise()),
+        Command::Canaries => ExitCode::from(command::all_canaries()),
+    }
+}
+
+fn run_up(arguments: UpArguments) -> ExitCode {
     start_log(&arguments.log);
     let panics = watch_panics();
     let runtime = match tokio::runtime::Runtime::new() {
@@ -181,8 +203,8 @@ mod tests {
     use super::*;
 
     fn parse(line: &str) -> Result<UpOptions, clap::Error> {
-        let Cli { command: Command::Up(arguments) } =
-            Cli::try_parse_from(line.split_ascii_whitespace())?;
+        let cli = Cli::try_parse_from(line.split_ascii_whitespace())?;
+        let Command::Up(arguments) = cli.command else { unreachable!("{line} is of up") };
         Ok(options(arguments))
     }
 

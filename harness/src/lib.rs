@@ -1,6 +1,8 @@
 //! Proves the server: a simulated world, and a real bitcoind in a container.
 //!
 //! * [`sim`]: a regtest node and sidechains as pure state machines, with checks of their own.
+//! * [`plan`], [`oracle`], [`simulate`], [`report`]: the server under a seed, what must hold, and
+//!   what is said when it does not.
 //! * [`http`]: that world behind real loopback ports, for `harness up` and for tests.
 //! * [`containers`]: real nodes in containers, for what only a real node can judge.
 //! * [`contract`]: watches what passes between the pool and the shell that drives it.
@@ -20,7 +22,11 @@ pub mod draft;
 pub mod http;
 #[cfg(feature = "kernel")]
 pub mod kernel;
+pub mod oracle;
+pub mod plan;
+pub mod report;
 pub mod rpc;
 pub mod sim;
+pub mod simulate;
 pub mod stack;
 pub mod up;

@@ -6,10 +6,20 @@
 //! Not in here: how all this is served over HTTP (`http.rs`).
 
 pub mod chain;
+pub mod disk;
 pub mod enforcer;
+pub mod host;
 mod jsonrpc;
+pub mod miner;
+pub mod network;
 pub mod node;
+pub mod observe;
+pub mod queue;
+pub mod seam;
 pub mod sidechain;
+pub mod trace;
+pub mod upstream;
+pub mod world;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -87,7 +97,12 @@ pub struct World {
 impl World {
     /// A new regtest network with a sidechain in each of the slots; `seed` makes them differ.
     pub fn new(slots: impl IntoIterator<Item = u8>, seed: u64) -> Self {
-        let node = SimNode::new();
+        Self::with_bits(slots, seed, chain::REGTEST_BITS)
+    }
+
+    /// The same, on a chain where every block must be as hard as `bits` says.
+    pub fn with_bits(slots: impl IntoIterator<Item = u8>, seed: u64, bits: u32) -> Self {
+        let node = SimNode::with_bits(bits);
         let start = node.tip();
         let sidechains =
             slots.into_iter().map(|slot| (slot, Sidechain::new(slot, seed, start))).collect();

@@ -55,6 +55,8 @@ pub struct Entry {
 /// Every known header, and the chain the node holds to be the best.
 #[derive(Debug)]
 pub struct Chain {
+    /// The difficulty of every block after genesis, as the header field has it.
+    bits: u32,
     entries: BTreeMap<BlockHash, Entry>,
     /// Hashes by height.
     active: Vec<BlockHash>,
@@ -75,11 +77,17 @@ impl Default for Chain {
 impl Chain {
     /// A chain of nothing but regtest's genesis.
     pub fn new() -> Self {
+        Self::with_bits(REGTEST_BITS)
+    }
+
+    /// The same, where every block must be as hard as `bits` says: then a share is not a block.
+    pub fn with_bits(bits: u32) -> Self {
         let header = genesis().header;
         let hash = header.block_hash();
         let (work, order) = (header.work(), Some(0));
         let entry = Entry { header, height: 0, work, transactions: 1, invalid: false, order };
         Self {
+            bits,
             entries: BTreeMap::from([(hash, entry)]),
             active: vec![hash],
             candidates: BTreeSet::from([(entry.work, Reverse(0), hash)]),
@@ -186,6 +194,11 @@ impl Chain {
         }
     }
 
+    /// The difficulty of every block after genesis, as the header field has it.
+    pub const fn bits(&self) -> u32 {
+        self.bits
+    }
+
     /// The hash at the end of the active chain.
     pub fn tip(&self) -> BlockHash {
         self.active[self.active.len() - 1]
@@ -219,6 +232,14 @@ impl Chain {
     /// The active chain from genesis to the tip.
     pub fn active(&self) -> &[BlockHash] {
         &self.active
+    }
+
+    /// Blocks on top of `parent` that are here and not invalid.
+    pub fn children(&self, parent: BlockHash) -> impl Iterator<Item = BlockHash> {
+        let is_child = move |entry: &Entry| {
+            entry.header.prev_blockhash == parent && !entry.invalid && entry.order.is_some()
+        };
+        self.entries.iter().filter(move |(_, entry)| is_child(entry)).map(|(hash, _)| *hash)
     }
 
     /// Whether a block is part of the active chain.

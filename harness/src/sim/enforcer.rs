@@ -7,7 +7,7 @@
 //! the auction here is the enforcer's, written a second time.
 //! Pure. Not in here: judging blocks, long polls and HTTP (`http/enforcer.rs`).
 
-mod auction;
+pub(crate) mod auction;
 #[cfg(test)]
 mod tests;
 mod wire;

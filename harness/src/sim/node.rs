@@ -34,7 +34,7 @@ pub use mempool::NotAdmitted;
 pub use refusal::Refusal;
 pub use template::ParkedPoll;
 
-use super::chain::{Chain, genesis};
+use super::chain::{Chain, REGTEST_BITS, genesis};
 use super::jsonrpc::{self, Arguments, Call, Code, RpcError, RpcReply, RpcResult, result_of};
 use coins::{Coins, Undo};
 use mempool::Mempool;
@@ -152,10 +152,15 @@ impl Default for SimNode {
 impl SimNode {
     /// A node that knows regtest's genesis and nothing else.
     pub fn new() -> Self {
+        Self::with_bits(REGTEST_BITS)
+    }
+
+    /// The same, on a chain where every block must be as hard as `bits` says.
+    pub fn with_bits(bits: u32) -> Self {
         let genesis = genesis();
         let hash = genesis.block_hash();
         Self {
-            chain: Chain::new(),
+            chain: Chain::with_bits(bits),
             blocks: BTreeMap::from([(hash, Arc::new(genesis))]),
             coins: Coins::default(),
             undo: BTreeMap::new(),
@@ -245,6 +250,16 @@ impl SimNode {
             return Err(NotAdmitted::FeeIsNot(leaves));
         }
         self.mempool.admit(tx, &self.coins, next)
+    }
+
+    /// Takes a waiting transaction out of the mempool, and what spends from it.
+    pub fn withdraw(&mut self, txid: Txid) {
+        self.mempool.remove(txid);
+    }
+
+    /// Empties the mempool, as a node does that starts without the one it had.
+    pub fn forget_transactions(&mut self) {
+        self.mempool.clear();
     }
 
     /// Declares a block and all built on it invalid, as `invalidateblock` does; `None` if unknown.

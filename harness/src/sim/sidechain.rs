@@ -45,7 +45,8 @@ pub fn m7s(block: &Block) -> Vec<(u8, HStar)> {
     outputs.iter().filter_map(|output| m7(output.script_pubkey.as_bytes())).collect()
 }
 
-fn m7(script: &[u8]) -> Option<(u8, HStar)> {
+/// Slot and h* of a script that is an M7.
+pub fn m7(script: &[u8]) -> Option<(u8, HStar)> {
     let (slot, h_star) = script.strip_prefix(&M7_HEAD)?.split_first()?;
     (script.len() == M7_BYTES).then_some((*slot, HStar(h_star.try_into().ok()?)))
 }

@@ -19,33 +19,33 @@ const M8_BYTES: usize = M8_HEAD.len() + 1 + 32 + 32;
 
 /// What a transaction bids for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Bid {
-    pub(super) slot: u8,
-    pub(super) h_star: HStar,
-    pub(super) parent: BlockHash,
+pub(crate) struct Bid {
+    pub(crate) slot: u8,
+    pub(crate) h_star: HStar,
+    pub(crate) parent: BlockHash,
 }
 
 /// One transaction of a plain template.
 #[derive(Clone, Debug)]
-pub(super) struct Offer {
-    pub(super) transaction: Transaction,
-    pub(super) fee: Amount,
-    pub(super) bid: Option<Bid>,
+pub(crate) struct Offer {
+    pub(crate) transaction: Transaction,
+    pub(crate) fee: Amount,
+    pub(crate) bid: Option<Bid>,
     /// Places of all transactions of the template that it cannot be mined without.
-    pub(super) ancestors: BTreeSet<usize>,
+    pub(crate) ancestors: BTreeSet<usize>,
 }
 
 /// What goes into the block.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Sold {
+pub(crate) struct Sold {
     /// Places in the plain template, in block order: the best paid bids first, with what they
     /// spend from before them, then the rest as it came.
-    pub(super) places: Vec<usize>,
+    pub(crate) places: Vec<usize>,
 }
 
 /// Reads the bids and the families of a template's transactions, which are in an order that a
 /// block could have.
-pub(super) fn offers(transactions: Vec<(Transaction, Amount)>) -> Vec<Offer> {
+pub(crate) fn offers(transactions: Vec<(Transaction, Amount)>) -> Vec<Offer> {
     let mut places: BTreeMap<Txid, usize> = BTreeMap::new();
     let mut offers: Vec<Offer> = Vec::with_capacity(transactions.len());
     for (transaction, fee) in transactions {
@@ -64,7 +64,7 @@ pub(super) fn offers(transactions: Vec<(Transaction, Amount)>) -> Vec<Offer> {
 }
 
 /// An M8 is the first output or none.
-fn bid(transaction: &Transaction) -> Option<Bid> {
+pub(crate) fn bid(transaction: &Transaction) -> Option<Bid> {
     let script = transaction.output.first()?.script_pubkey.as_bytes();
     let body = script.strip_prefix(&M8_HEAD).filter(|_| script.len() == M8_BYTES)?;
     let (&slot, hashes) = body.split_first()?;
@@ -74,7 +74,7 @@ fn bid(transaction: &Transaction) -> Option<Bid> {
 }
 
 /// Holds the auction for the child of `parent`.
-pub(super) fn hold(parent: BlockHash, offers: &[Offer]) -> Sold {
+pub(crate) fn hold(parent: BlockHash, offers: &[Offer]) -> Sold {
     let mut best: BTreeMap<u8, usize> = BTreeMap::new();
     for (place, offer) in offers.iter().enumerate() {
         if let Some(bid) = offer.bid.filter(|bid| bid.parent == parent) {

@@ -17,11 +17,14 @@ use bitcoin::{
     TxOut, Witness, absolute, block,
 };
 
+use simminer::hasher::Hasher;
+use simminer::target::Target;
+
 use super::mempool::NextBlock;
 use super::refusal::Refusal;
 use super::versionbits::Deployment;
 use super::{NodeChange, SimNode, TipCause, check};
-use crate::sim::chain::{REGTEST_BITS, subsidy_sats};
+use crate::sim::chain::subsidy_sats;
 
 /// What the node thinks of a submitted block.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -223,21 +226,31 @@ impl SimNode {
                 prev_blockhash: parent,
                 merkle_root: bitcoin::TxMerkleNode::all_zeros(),
                 time: now.max(self.chain.median_time_past(parent) + 1),
-                bits: CompactTarget::from_consensus(REGTEST_BITS),
+                bits: CompactTarget::from_consensus(self.chain.bits()),
                 nonce: 0,
             },
             txdata: vec![coinbase],
         };
         block.header.merkle_root = block.compute_merkle_root().unwrap_or(block.header.merkle_root);
-        while check::proof_of_work(&block.header).is_err() {
-            block.header.nonce += 1;
-        }
+        block.header.nonce = proof_of_work(&block.header);
         let hash = block.block_hash();
         match self.try_accept(now, &Arc::new(block), TipCause::Rival) {
             Ok(_) => Ok(hash),
             Err(refusal) => Err(CannotMine::Refused(refusal)),
         }
     }
+}
+
+/// The first nonce that meets the header's own target.
+fn proof_of_work(header: &block::Header) -> u32 {
+    let mut bytes = [0; 80];
+    bytes.copy_from_slice(&bitcoin::consensus::serialize(header));
+    let target = Target::from_bits(header.bits.to_consensus());
+    assert!(target.is_some(), "the chain's difficulty is a target");
+    let found = target.and_then(|target| {
+        Hasher::new(&bytes, target, 0..=u32::MAX).search(u64::from(u32::MAX)).found
+    });
+    found.map_or(0, |solution| solution.nonce)
 }
 
 fn rival_coinbase(height: u32, serial: u64, outputs: &[TxOut]) -> Transaction {

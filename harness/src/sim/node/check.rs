@@ -13,7 +13,7 @@ use bitcoin::script::Builder;
 use bitcoin::{Block, OutPoint, Target, Transaction, TxMerkleNode, TxOut};
 
 use super::refusal::Refusal;
-use crate::sim::chain::{Chain, REGTEST_BITS};
+use crate::sim::chain::Chain;
 
 /// Weight a block may have (BIP-0141).
 pub(crate) const WEIGHT_MAX: u64 = 4_000_000;
@@ -55,7 +55,7 @@ pub(crate) fn header_in_chain(chain: &Chain, header: &Header, now: u32) -> Resul
     if parent.invalid {
         return Err(Refusal::BadPrevBlock);
     }
-    if header.bits.to_consensus() != REGTEST_BITS {
+    if header.bits.to_consensus() != chain.bits() {
         return Err(Refusal::BadDiffBits);
     }
     if header.time <= chain.median_time_past(header.prev_blockhash) {

@@ -163,6 +163,31 @@ impl Mempool {
         self.updates = before.updates + 1;
     }
 
+    /// Takes a transaction out, and what spends from it.
+    pub(crate) fn remove(&mut self, txid: Txid) {
+        let mut doomed = BTreeSet::from([txid]);
+        // A child always came after its parent.
+        for waiting in self.waiting.values() {
+            if waiting.tx.input.iter().any(|input| doomed.contains(&input.previous_output.txid)) {
+                doomed.insert(waiting.txid);
+            }
+        }
+        for txid in doomed {
+            let Some(place) = self.places.remove(&txid) else { continue };
+            let Some(waiting) = self.waiting.remove(&place) else { continue };
+            for input in &waiting.tx.input {
+                self.spent.remove(&input.previous_output);
+            }
+            self.updates += 1;
+        }
+    }
+
+    /// Takes everything out.
+    pub(crate) fn clear(&mut self) {
+        let (next_place, updates) = (self.next_place, self.updates + 1);
+        *self = Self { next_place, updates, ..Self::default() };
+    }
+
     /// What the next block should hold: highest fee rate first, no child before its parent.
     pub(crate) fn select(&self, weight_max: u64, sigops_max: u64) -> Vec<&Waiting> {
         let mut ready: BTreeSet<(Reverse<u64>, u64)> = BTreeSet::new();

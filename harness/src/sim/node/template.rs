@@ -20,7 +20,7 @@ use super::methods::Answer;
 use super::queries::parse_hash;
 use super::versionbits::{Deployment, TESTDUMMY_BIT};
 use super::{Condition, SimNode, check, decode_block};
-use crate::sim::chain::{REGTEST_BITS, subsidy_sats};
+use crate::sim::chain::subsidy_sats;
 use crate::sim::jsonrpc::{Arguments, Code, Envelope, RpcError, RpcReply, RpcResult, result_of};
 
 /// Seconds before a parked request looks at the mempool for the first time.
@@ -220,7 +220,7 @@ impl SimNode {
             longpollid: format!("{tip}{}", self.mempool.updates()),
             target: format!(
                 "{:x}",
-                Target::from_compact(CompactTarget::from_consensus(REGTEST_BITS))
+                Target::from_compact(CompactTarget::from_consensus(self.chain.bits()))
             ),
             mintime,
             mutable: ["time", "transactions", "prevblock"],
@@ -229,7 +229,7 @@ impl SimNode {
             sizelimit: check::WEIGHT_MAX,
             weightlimit: check::WEIGHT_MAX,
             curtime: now.max(mintime),
-            bits: format!("{REGTEST_BITS:08x}"),
+            bits: format!("{:08x}", self.chain.bits()),
             height: next.height,
         })
     }

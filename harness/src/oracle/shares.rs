@@ -1,0 +1,58 @@
+//! SHARE-1, SHARE-2, SHARE-4: every verdict on a share, worked out again from the wire.
+//!
+//! A submission must be taken when nothing speaks against it, and refused for one of the reasons
+//! that do. No header is ever taken twice, in whatever session or run.
+
+use std::collections::BTreeSet;
+
+use super::casebook::{Asks, Casebook, Fact, Reply, Submission};
+use super::{Broken, Oracle, Scene};
+
+/// Judges shares.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// Hashes of the headers that were taken, in all runs.
+    taken: BTreeSet<[u8; 32]>,
+}
+
+impl Oracle for Shares {
+    fn see(&mut self, _scene: &Scene<'_>, _book: &Casebook, fact: &Fact) -> Result<(), Broken> {
+        if let Fact::Answered(reply) = fact
+            && let Asks::Submit(submission) = &reply.request.asks
+        {
+            return self.judge(reply, submission);
+        }
+        Ok(())
+    }
+}
+
+impl Shares {
+    fn judge(&mut self, reply: &Reply, submission: &Submission) -> Result<(), Broken> {
+        let (conn, id) = (reply.conn, &reply.request.id);
+        let broken = |law, what| Err(Broken { law, what });
+        let repeated = submission.hash.is_some_and(|hash| self.taken.contains(&hash));
+        let codes = &submission.verdict.codes;
+        match &reply.result {
+            Ok(result) if result == "true" => {
+                if repeated {
+                    let what = format!("conn {conn}: request {id} is taken, and was before");
+                    return broken("SHARE-1", what);
+                }
+                if !codes.is_empty() {
+                    let what = format!("conn {conn}: request {id} is taken and deserves {codes:?}");
+                    return broken("SHARE-2", what);
+                }
+                self.taken.extend(submission.hash);
+                Ok(())
+            }
+            Ok(result) => broken("SHARE-2", format!("conn {conn}: request {id} gets {result}")),
+            Err(22) if repeated => Ok(()),
+            Err(20) if submission.verdict.open => Ok(()),
+            Err(code) if codes.contains(code) => Ok(()),
+            Err(code) => broken(
+                "SHARE-2",
+                format!("conn {conn}: request {id} is refused with {code} and deserves {codes:?}"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! COIN-1, COIN-2, JOB-4, BMM-1 to BMM-4: every job is worked out again from the template that the
+//! node gave, and must come out the same.
+//!
+//! The auction is the simulated enforcer's, the merkle branch and the witness commitment are
+//! `bitcoin`'s. A job is judged when anybody is sent it first.
+
+mod expected;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bitcoin::{BlockHash, Transaction, consensus};
+use server::pool::action::Endpoint;
+
+use super::casebook::{Casebook, Fact, Given};
+use super::{Broken, Oracle, Scene, hold};
+use crate::sim::WorldEvent;
+use crate::sim::host::payout;
+use crate::sim::observe::Observation;
+use crate::sim::sidechain::{self, HStar};
+use expected::{Bid, Expected, Template};
+
+/// Templates that are remembered: a job is made of one of the last.
+const TEMPLATES_MAX: usize = 24;
+/// The tag of an M7, wherever it stands.
+const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
+
+/// Judges what is mined.
+#[derive(Debug, Default)]
+pub(super) struct Templates {
+    /// What the server was given, newest last.
+    read: VecDeque<Template>,
+    /// Calls under way, with the newest template's parent when they were made.
+    calls: BTreeMap<u64, (Endpoint, Option<BlockHash>)>,
+    newest: Option<BlockHash>,
+    /// What each daemon said for a parent.
+    said: BTreeMap<(usize, BlockHash), Vec<HStar>>,
+    /// The same, since the node last came to that parent: after a turn to another tip and back, a
+    /// daemon is asked anew, and until it answers the fallback stands.
+    said_lately: BTreeMap<(usize, BlockHash), Vec<HStar>>,
+}
+
+impl Oracle for Templates {
+    fn see(&mut self, scene: &Scene<'_>, _book: &Casebook, fact: &Fact) -> Result<(), Broken> {
+        match fact {
+            Fact::Seen(Observation::Started { .. }) => *self = Self::default(),
+            Fact::Seen(Observation::Called { call, endpoint, .. }) => {
+                // A daemon is asked when a template arrives, for that template's parent.
+                self.calls.insert(*call, (*endpoint, self.newest));
+            }
+            Fact::Seen(Observation::Replied { call, result }) => {
+                if let (Some((endpoint, parent)), Ok(reply)) = (self.calls.remove(call), result) {
+                    self.replied(endpoint, parent, &reply.body);
+                }
+            }
+            Fact::Seen(Observation::Chain(WorldEvent::BlockAccepted { hash, .. })) => {
+                return mined(scene, *hash);
+            }
+            Fact::Job(_, given, true) => return self.judge(scene, given),
+            Fact::Seen(_)
+            | Fact::Asked(..)
+            | Fact::Answered(_)
+            | Fact::Job(..)
+            | Fact::Notified(..) => {}
+        }
+        Ok(())
+    }
+}
+
+impl Templates {
+    fn replied(&mut self, endpoint: Endpoint, parent: Option<BlockHash>, body: &[u8]) {
+        match endpoint {
+            Endpoint::Node => {
+                if let Some(template) = Template::read(body) {
+                    if self.newest.replace(template.parent) != Some(template.parent) {
+                        self.said_lately.retain(|(_, parent), _| *parent != template.parent);
+                    }
+                    if self.read.len() == TEMPLATES_MAX {
+                        self.read.pop_front();
+                    }
+                    self.read.push_back(template);
+                }
+            }
+            Endpoint::Sidechain(place) => {
+                if let (Some(parent), Some(h_star)) = (parent, h_star(body)) {
+                    self.said.entry((place, parent)).or_default().push(h_star);
+                    self.said_lately.entry((place, parent)).or_default().push(h_star);
+                }
+            }
+        }
+    }
+
+    fn judge(&self, scene: &Scene<'_>, given: &Given) -> Result<(), Broken> {
+        let job = &given.job;
+        let broken = |law, what: String| Broken { law, what: format!("job {}: {what}", job.id) };
+        let bytes = job.coinbase(&[1, 2, 3, 4], &[5; 8]);
+        let coinbase: Transaction = consensus::deserialize(&bytes)
+            .map_err(|error| broken("JOB-4", format!("its coinbase does not parse: {error}")))?;
+        canonical(&coinbase).map_err(|what| broken("BMM-4", what))?;
+        let candidates: Vec<&Template> =
+            self.read.iter().rev().filter(|template| template.is_of(job)).collect();
+        if candidates.is_empty() {
+            let what =
+                format!("no template of parent and time like its own ({}) was given", job.time);
+            return Err(broken("JOB-4", what));
+        }
+        let mut first = None;
+        for template in candidates {
+            let verdict = self.compare(scene, template, given, &coinbase);
+            match verdict {
+                Ok(()) => return Ok(()),
+                Err(one) => first = first.or(Some(one)),
+            }
+        }
+        let (law, what) = first.unwrap_or(("JOB-4", String::new()));
+        Err(broken(law, what))
+    }
+
+    /// Whether the job is what this template must become.
+    fn compare(
+        &self,
+        scene: &Scene<'_>,
+        template: &Template,
+        given: &Given,
+        coinbase: &Transaction,
+    ) -> Result<(), (&'static str, String)> {
+        let expected = Expected::of(template, scene.plan.server.blind);
+        let is = |law, holds: bool, what: &dyn Fn() -> String| {
+            if holds { Ok(()) } else { Err((law, what())) }
+        };
+        let one_each = commitments(coinbase);
+        let slots: BTreeSet<u8> = one_each.iter().map(|(slot, _)| *slot).collect();
+        is("BMM-1", slots.len() == one_each.len(), &|| format!("two M7 for a slot: {one_each:?}"))?;
+        for Bid { slot, h_star, .. } in &expected.bids {
+            is("BMM-2", one_each.contains(&(*slot, *h_star)), &|| {
+                format!("the bid for slot {slot} with {h_star} has no M7 in {one_each:?}")
+            })?;
+        }
+        is("JOB-4", given.job.branch == expected.branch, &|| {
+            "its merkle branch is not that of the template's transactions".to_owned()
+        })?;
+        is("JOB-4", given.job.bits == template.bits, &|| "its bits are not the node's".to_owned())?;
+        let paid: u64 = coinbase.output.iter().map(|output| output.value.to_sat()).sum();
+        is("COIN-1", paid == expected.value, &|| {
+            format!("the coinbase pays {paid}, subsidy and fees are {}", expected.value)
+        })?;
+        let payout = payout();
+        let ours = coinbase.output.iter().filter(|output| output.script_pubkey == payout);
+        let ours: u64 = ours.map(|output| output.value.to_sat()).sum();
+        is("COIN-1", ours == paid, &|| format!("only {ours} of {paid} goes to the payout"))?;
+        let script = coinbase.input[0].script_sig.as_bytes();
+        let head = bitcoin::script::Builder::new().push_int(i64::from(template.height));
+        let head = head.into_script();
+        let starts = script.starts_with(head.as_bytes()) && (2..=100).contains(&script.len());
+        is("COIN-2", starts, &|| format!("its scriptSig is {script:02x?}"))?;
+        for kept in &expected.notes {
+            let there = coinbase.output.iter().any(|output| output.script_pubkey == *kept);
+            is("COIN-2", there, &|| format!("the output {kept:x} is missing"))?;
+        }
+        self.own(scene, template, &expected, &one_each)
+    }
+
+    /// Commitments that nobody bid for: ours, and only ours.
+    fn own(
+        &self,
+        scene: &Scene<'_>,
+        template: &Template,
+        expected: &Expected,
+        there: &[(u8, HStar)],
+    ) -> Result<(), (&'static str, String)> {
+        let taken = |slot: u8| {
+            expected.bids.iter().any(|bid| bid.slot == slot)
+                || expected.given.iter().any(|(given, _)| *given == slot)
+        };
+        for (slot, h_star) in there {
+            let sold = expected.bids.iter().any(|bid| (bid.slot, bid.h_star) == (*slot, *h_star));
+            if sold || expected.given.contains(&(*slot, *h_star)) {
+                continue;
+            }
+            let daemons = scene.plan.server.daemons.iter().enumerate();
+            let mut daemons = daemons.filter(|(_, daemon)| daemon.slot == *slot && !taken(*slot));
+            let (place, zero) = daemons
+                .next()
+                .map(|(place, daemon)| (place, daemon.zero))
+                .ok_or_else(|| ("BMM-3", format!("nobody asked for the M7 of slot {slot}")))?;
+            let said = self.said.get(&(place, template.parent));
+            let was_said = said.is_some_and(|said| said.contains(h_star));
+            let lately = self.said_lately.contains_key(&(place, template.parent));
+            let zeroed = zero && !lately && h_star.0 == [0; 32];
+            if !was_said && !zeroed {
+                let said = said.map(Vec::as_slice).unwrap_or_default();
+                let what = format!("slot {slot} carries {h_star}; its daemon said {said:?}");
+                return Err(("BMM-3", what));
+            }
+        }
+        for (place, daemon) in scene.plan.server.daemons.iter().enumerate() {
+            let due = daemon.zero || self.said_lately.contains_key(&(place, template.parent));
+            let there = there.iter().any(|(slot, _)| *slot == daemon.slot);
+            if due && !there && !taken(daemon.slot) {
+                return Err(("BMM-3", format!("slot {} carries no M7", daemon.slot)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A block of ours that the node took, judged as an enforcer would.
+fn mined(scene: &Scene<'_>, hash: BlockHash) -> Result<(), Broken> {
+    let Some(block) = scene.world.node().block(hash) else { return Ok(()) };
+    let broken = |law, what: String| Err(Broken { law, what: format!("block {hash}: {what}") });
+    let there = commitments(&block.txdata[0]);
+    let slots: BTreeSet<u8> = there.iter().map(|(slot, _)| *slot).collect();
+    if slots.len() != there.len() {
+        return broken("BMM-1", format!("two M7 for a slot: {there:?}"));
+    }
+    let mut bid_for = BTreeSet::new();
+    for bid in block.txdata[1..].iter().filter_map(expected::bid) {
+        let paid = there.contains(&(bid.slot, bid.h_star));
+        if !paid || bid.parent != block.header.prev_blockhash || !bid_for.insert(bid.slot) {
+            return broken("BMM-2", format!("its bid {bid:?} is not honoured by {there:?}"));
+        }
+    }
+    hold("COIN-2", !block.txdata[0].input[0].witness.is_empty(), || {
+        format!("block {hash}: the coinbase came without its witness")
+    })
+}
+
+/// Slot and h* of every M7.
+fn commitments(coinbase: &Transaction) -> Vec<(u8, HStar)> {
+    coinbase
+        .output
+        .iter()
+        .filter_map(|output| sidechain::m7(output.script_pubkey.as_bytes()))
+        .collect()
+}
+
+/// Whatever looks like an M7 is one, byte for byte.
+fn canonical(coinbase: &Transaction) -> Result<(), String> {
+    for output in &coinbase.output {
+        let script = output.script_pubkey.as_bytes();
+        let tagged = script.first() == Some(&0x6a)
+            && script.len() > 6
+            && script[1..6].windows(4).any(|part| part == M7_TAG);
+        if tagged && sidechain::m7(script).is_none() {
+            return Err(format!("the output {:x} is no canonical M7", output.script_pubkey));
+        }
+    }
+    Ok(())
+}
+
+/// What a daemon says its next block will be.
+fn h_star(body: &[u8]) -> Option<HStar> {
+    let reply: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let bytes = super::reading::bytes(reply["result"].as_str()?)?;
+    Some(HStar(bytes.try_into().ok()?))
+}

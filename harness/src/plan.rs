@@ -1,0 +1,463 @@
+//! Everything a simulated run does, as data: a seed makes a plan, a plan makes a run.
+//!
+//! Plans are kept as JSON, because a found bug must stay found when the generator changes: seeds
+//! are for finding, plans for keeping. Every fault is an item of its own, so that a failing plan
+//! can be made smaller by leaving items out. Not in here: how a plan comes from a seed
+//! (`plan/swarm.rs`) and what happens when it runs (`sim/world.rs`).
+
+pub mod draw;
+mod habit;
+mod swarm;
+
+use serde::{Deserialize, Serialize};
+
+pub use habit::Habit;
+pub use swarm::Families;
+
+/// A run.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Plan {
+    /// What this plan is kept for; empty for one that was just made.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Where small draws come from: latencies, nonces, pieces.
+    pub seed: u64,
+    /// How long things go wrong, in milliseconds. Then all is mended, and liveness is judged.
+    pub horizon_ms: u64,
+    /// The server and the chain that it mines on.
+    pub server: ServerPlan,
+    /// How far apart everybody is.
+    pub network: NetworkPlan,
+    /// The miners.
+    pub miners: Vec<MinerPlan>,
+    /// What happens, and when.
+    pub items: Vec<Item>,
+}
+
+/// How the server is set up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ServerPlan {
+    /// Hashes that a share takes, on average.
+    pub share_hashes: u64,
+    /// Shares that a block takes, on average.
+    pub block_shares: u64,
+    /// `JOB_REFRESH_INTERVAL`.
+    pub refresh_ms: u64,
+    /// `BMM_BLIND`.
+    pub blind: bool,
+    /// Whether the templates are an enforcer's, with a coinbase in them.
+    pub enforcer: bool,
+    /// Sidechains with a daemon of our own: the slot, and whether a silent daemon is zeroed or
+    /// skipped.
+    pub daemons: Vec<DaemonPlan>,
+    /// The server's limits.
+    pub limits: LimitsPlan,
+}
+
+/// One sidechain with a daemon of our own.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct DaemonPlan {
+    /// Its slot.
+    pub slot: u8,
+    /// Whether a zeroed h\* stands in for one that does not answer.
+    pub zero: bool,
+}
+
+/// The limits that a plan draws; all others are the server's defaults.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LimitsPlan {
+    /// Connections at a time.
+    pub sessions: usize,
+    /// Bytes on their way to a miner that does not read.
+    pub outbox_bytes: usize,
+    /// Lines that are no JSON.
+    pub garbage_lines: u32,
+    /// Longest line of a miner.
+    pub line_bytes: usize,
+    /// Worker names on one connection.
+    pub workers: usize,
+    /// Jobs of one tip.
+    pub jobs_live: usize,
+    /// How long shares for a left tip count.
+    pub grace_ms: u64,
+    /// How long jobs of a left tip are kept.
+    pub keep_stale_ms: u64,
+    /// How long a job waits for h\*.
+    pub commitment_wait_ms: u64,
+    /// How long an ordinary call may take.
+    pub call_patience_ms: u64,
+    /// How long a long poll may be parked.
+    pub long_poll_patience_ms: u64,
+    /// How long `submitblock` may take.
+    pub submit_patience_ms: u64,
+    /// Longest pause before a failed call is made again.
+    pub retry_pause_ms: u64,
+}
+
+/// How far apart everybody is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NetworkPlan {
+    /// Least one-way latency, in microseconds.
+    pub latency_us: u64,
+    /// What is drawn on top for each piece, at most.
+    pub jitter_us: u64,
+    /// Of a thousand pieces, so many are cut in two.
+    pub cuts: u64,
+    /// Least time for a call's way there, and as much back.
+    pub call_us: u64,
+    /// What is drawn on top for each way, at most: replies overtake one another.
+    pub call_jitter_us: u64,
+}
+
+/// One miner.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MinerPlan {
+    /// Its number: what its draws are keyed by.
+    pub id: u64,
+    /// What it does beside mining.
+    pub habit: Habit,
+    /// Milliseconds a share takes it, on average.
+    pub share_ms: u64,
+    /// When it first connects.
+    pub joins_ms: u64,
+    /// Whether it rolls version bits.
+    pub rolls: bool,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Item {
+    /// When, in milliseconds.
+    pub at_ms: u64,
+    /// What.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What can happen. Times are in milliseconds.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "what", rename_all = "kebab-case")]
+pub enum What {
+    /// A miner's connection breaks.
+    Reset {
+        /// Whose.
+        miner: u64,
+    },
+    /// A miner closes its sending half; what is on its way to it still arrives.
+    HalfClose {
+        /// Whose.
+        miner: u64,
+    },
+    /// Bytes stand still.
+    Stall {
+        /// Whose.
+        miner: u64,
+        /// Towards the server.
+        up: bool,
+        /// Towards the miner.
+        down: bool,
+        /// For how long.
+        ms: u64,
+    },
+    /// A miner's bytes arrive one by one.
+    Trickle {
+        /// Whose.
+        miner: u64,
+        /// For how long.
+        ms: u64,
+    },
+    /// Nothing passes between the miners and the server.
+    Partition {
+        /// For how long.
+        ms: u64,
+    },
+    /// All connections break at once, and everybody comes back at once.
+    Storm,
+    /// All connections stand still, then run again one by one in any order.
+    Swizzle {
+        /// From the first to stop to the last to run.
+        ms: u64,
+    },
+    /// Calls to the node go wrong.
+    Node {
+        /// How.
+        fault: NodeFault,
+        /// For how long.
+        ms: u64,
+    },
+    /// A rival mines on the tip.
+    Rival,
+    /// Rivals mine a longer branch.
+    Reorg {
+        /// Blocks that leave the chain.
+        depth: u32,
+    },
+    /// The tip is exchanged for one of the same height, and back again.
+    Flip {
+        /// Between there and back.
+        ms: u64,
+    },
+    /// The last block that the server mined is declared invalid, if it is the tip.
+    Invalidate,
+    /// Templates build on the old tip for a moment after each new one.
+    Lag {
+        /// How long after.
+        lag_ms: u64,
+        /// For how long this goes on.
+        ms: u64,
+    },
+    /// Transactions enter the mempool.
+    Pay {
+        /// How many.
+        count: u64,
+    },
+    /// The mempool forgets everything.
+    Forget,
+    /// A bid for a commitment enters the mempool.
+    Bid {
+        /// The sidechain's slot.
+        slot: u8,
+        /// What it pays, in satoshi.
+        fee: u64,
+        /// Whether it names a parent that is not the tip.
+        expired: bool,
+        /// Whether another transaction spends from it.
+        child: bool,
+    },
+    /// A sidechain's daemon goes wrong.
+    Daemon {
+        /// Its slot.
+        slot: u8,
+        /// How.
+        fault: DaemonFault,
+        /// For how long.
+        ms: u64,
+    },
+    /// A sidechain has another candidate for the same tip.
+    Candidate {
+        /// Its slot.
+        slot: u8,
+    },
+    /// The enforcer's templates break the rules that it is there for.
+    Poison {
+        /// How.
+        poison: Poison,
+        /// For how long.
+        ms: u64,
+    },
+    /// The server's wall clock is set.
+    WallJump {
+        /// By so much.
+        seconds: i64,
+    },
+    /// The machine stands still; everything that comes in waits.
+    Pause {
+        /// For how long.
+        ms: u64,
+    },
+    /// The disk goes wrong.
+    Disk {
+        /// How.
+        fault: DiskFault,
+        /// For how long.
+        ms: u64,
+    },
+    /// One write fails: so many from now.
+    FailWrite {
+        /// 0 is the next.
+        nth: u64,
+    },
+    /// The process dies, without a word, after it did so much of what it wanted.
+    Crash {
+        /// Actions that are still performed.
+        actions: u64,
+        /// Until it is started again.
+        ms: u64,
+    },
+    /// The operator stops the server and starts it again.
+    Restart {
+        /// In between.
+        ms: u64,
+    },
+}
+
+/// How calls to the node go wrong.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeFault {
+    /// No connection.
+    Refused,
+    /// The call is lost: no effect, no answer.
+    Lost,
+    /// The call has its effect, the answer is lost.
+    ReplyLost,
+    /// The call has its effect, then the connection breaks.
+    ReplyBroken,
+    /// HTTP 500 and no JSON.
+    Http500,
+    /// HTTP 503: the work queue is full.
+    Http503,
+    /// HTTP 200 and a web page.
+    Html,
+    /// Half of the answer.
+    Truncated,
+    /// Far more than was asked for.
+    Huge,
+    /// Error -10.
+    InitialSync,
+    /// Error -28.
+    WarmingUp,
+    /// Answers take seconds.
+    Slow,
+    /// Long polls are never answered.
+    PollSilent,
+    /// Long polls are answered at once, with the same.
+    PollSame,
+    /// HTTP 401, once the server was let in before.
+    Unauthorized,
+}
+
+impl NodeFault {
+    /// All of them.
+    pub const ALL: [Self; 15] = [
+        Self::Refused,
+        Self::Lost,
+        Self::ReplyLost,
+        Self::ReplyBroken,
+        Self::Http500,
+        Self::Http503,
+        Self::Html,
+        Self::Truncated,
+        Self::Huge,
+        Self::InitialSync,
+        Self::WarmingUp,
+        Self::Slow,
+        Self::PollSilent,
+        Self::PollSame,
+        Self::Unauthorized,
+    ];
+}
+
+/// How a sidechain's daemon goes wrong.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DaemonFault {
+    /// No connection.
+    Down,
+    /// Answers take longer than a job waits.
+    Slow,
+    /// Answers are no h\*.
+    Nonsense,
+}
+
+/// How templates break BIP-0301.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Poison {
+    /// A bid without its commitment.
+    BidWithoutCommitment,
+    /// Two commitments for one slot.
+    TwoCommitments,
+    /// The witness commitment is not that of the transactions.
+    WrongWitnessCommitment,
+}
+
+/// How the disk goes wrong.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskFault {
+    /// Writes take seconds.
+    Slow,
+    /// Writes fail: no room.
+    Full,
+    /// Writes fail at their sync.
+    SyncFails,
+    /// Writes do not end.
+    Hangs,
+}
+
+/// What a fault belongs to; a run leaves out whole families.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Family {
+    /// Between miners and server.
+    Network,
+    /// Calls to the node.
+    Node,
+    /// Blocks that are not ours.
+    Chain,
+    /// Bids, daemons, poisoned templates.
+    Drivechain,
+    /// Clocks.
+    Clock,
+    /// Writes.
+    Disk,
+    /// Crashes and restarts.
+    Process,
+    /// Miners that are not honest.
+    Miners,
+}
+
+impl Family {
+    /// All of them, with their names on the command line.
+    pub const ALL: [(Self, &'static str); 8] = [
+        (Self::Network, "network"),
+        (Self::Node, "node"),
+        (Self::Chain, "chain"),
+        (Self::Drivechain, "drivechain"),
+        (Self::Clock, "clock"),
+        (Self::Disk, "disk"),
+        (Self::Process, "process"),
+        (Self::Miners, "miners"),
+    ];
+}
+
+impl What {
+    /// What it belongs to.
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::Reset { .. }
+            | Self::HalfClose { .. }
+            | Self::Stall { .. }
+            | Self::Trickle { .. }
+            | Self::Partition { .. }
+            | Self::Storm
+            | Self::Swizzle { .. } => Family::Network,
+            Self::Node { .. } => Family::Node,
+            Self::Rival
+            | Self::Reorg { .. }
+            | Self::Flip { .. }
+            | Self::Invalidate
+            | Self::Lag { .. }
+            | Self::Pay { .. }
+            | Self::Forget => Family::Chain,
+            Self::Bid { .. }
+            | Self::Daemon { .. }
+            | Self::Candidate { .. }
+            | Self::Poison { .. } => Family::Drivechain,
+            Self::WallJump { .. } | Self::Pause { .. } => Family::Clock,
+            Self::Disk { .. } | Self::FailWrite { .. } => Family::Disk,
+            Self::Crash { .. } | Self::Restart { .. } => Family::Process,
+        }
+    }
+}
+
+impl Plan {
+    /// How many things can be left out of it.
+    pub fn size(&self) -> usize {
+        self.items.len() + self.miners.len()
+    }
+
+    /// The compact target of every block.
+    pub fn bits(&self) -> u32 {
+        let hashes = self.server.share_hashes.saturating_mul(self.server.block_shares).max(2);
+        let mut target = [0xff; 32];
+        target[..8].copy_from_slice(&(u64::MAX / hashes).to_be_bytes());
+        bitcoin::Target::from_be_bytes(target).to_compact_lossy().to_consensus()
+    }
+
+    /// The share difficulty, as the operator would write it: `share_hashes / 2^32`, exactly enough.
+    pub fn difficulty(&self) -> String {
+        let scaled = u128::from(self.server.share_hashes) * 100_000_000_000_000_000_000;
+        format!("{}e-20", scaled >> 32)
+    }
+}

@@ -1,0 +1,273 @@
+//! The machine that the server runs on: one process at a time, its clocks, its wake-ups.
+//!
+//! It holds the production [`Pool`], exactly as the shell would: events in, actions out. A process
+//! that dies is a value that is dropped. Not in here: what the actions do to the world.
+
+use std::time::Duration;
+
+use bitcoin::{Network, ScriptBuf};
+use server::Pool;
+use server::bmm::Slot;
+use server::bmm::auction::Mode;
+use server::bmm::wishes::Wishes;
+use server::clock::{Instant, Now, UnixTime};
+use server::config::{Config, Fallback, Limits, Miners, OwnSidechain};
+use server::journal::Recovered;
+use server::mining::difficulty::Difficulty;
+use server::pool::Counters;
+use server::pool::action::Action;
+use server::pool::event::Event;
+
+use super::queue::Micros;
+use super::seam::{Canary, Seam};
+use crate::plan::Plan;
+
+/// The machine.
+#[derive(Debug)]
+pub struct Host {
+    config: Config,
+    seam: Seam,
+    /// When the process was last handed something.
+    last: Now,
+    pool: Option<Pool>,
+    run: u32,
+    started: Micros,
+    /// What the wall clock is off by, in seconds.
+    wall_offset: i64,
+    paused_until: Micros,
+    listening: bool,
+    /// The wish to be woken that counts, and when it is for.
+    wake: (u64, Option<Micros>),
+    /// Actions until the process dies.
+    crash: Option<u64>,
+    crashes: u64,
+}
+
+impl Host {
+    /// A machine on which nothing runs.
+    pub fn new(plan: &Plan, canary: Option<Canary>) -> Self {
+        Self {
+            config: config(plan),
+            seam: Seam::new(canary),
+            last: Now::default(),
+            pool: None,
+            run: 0,
+            started: Micros(0),
+            wall_offset: 0,
+            paused_until: Micros(0),
+            listening: false,
+            wake: (0, None),
+            crash: None,
+            crashes: 0,
+        }
+    }
+
+    /// The number of the process that runs, or ran last.
+    pub const fn run(&self) -> u32 {
+        self.run
+    }
+
+    /// Whether a process runs.
+    pub const fn is_up(&self) -> bool {
+        self.pool.is_some()
+    }
+
+    /// Whether miners are let in.
+    pub const fn is_listening(&self) -> bool {
+        self.listening && self.pool.is_some()
+    }
+
+    /// Starts a process.
+    pub fn start(&mut self, now: Micros, unix: u32, recovered: &Recovered) {
+        assert!(self.pool.is_none(), "one process at a time");
+        self.run += 1;
+        self.started = now;
+        self.listening = false;
+        self.wake = (self.wake.0 + 1, None);
+        self.seam.start();
+        let now = self.clocks(now, unix);
+        self.pool = Some(Pool::new(self.config.clone(), recovered, now));
+    }
+
+    /// The process is gone, in whatever way.
+    pub fn end(&mut self) {
+        self.pool = None;
+        self.listening = false;
+        self.crash = None;
+        self.wake = (self.wake.0 + 1, None);
+    }
+
+    fn clocks(&self, now: Micros, unix: u32) -> Now {
+        let nanos = now.since(self.started).saturating_mul(1_000);
+        Now { mono: Instant::from_nanos(nanos), unix: UnixTime(self.wall(unix)) }
+    }
+
+    /// What the machine's wall clock says when the right time is `unix`.
+    pub fn wall(&self, unix: u32) -> u32 {
+        u32::try_from(i64::from(unix) + self.wall_offset).unwrap_or(0)
+    }
+
+    /// Hands `event` to the process.
+    pub fn handle(&mut self, now: Micros, unix: u32, event: Event) {
+        let now = self.clocks(now, unix);
+        self.last = now;
+        let Some(pool) = &mut self.pool else { return };
+        for event in self.seam.event(event) {
+            // With nothing planted there is one, and nothing to keep.
+            while let Some(action) = pool.poll_action() {
+                self.seam.keep(action);
+            }
+            pool.handle(now, event);
+        }
+    }
+
+    /// Wakes the process, if that is what it still wants; says what for.
+    pub fn wake(&mut self, now: Micros, unix: u32, number: u64) -> Option<String> {
+        if self.wake.0 != number {
+            return None;
+        }
+        self.wake.1 = None;
+        let clocks = self.clocks(now, unix);
+        let pool = self.pool.as_mut()?;
+        let (due, why) = pool.poll_timeout()?;
+        if due > clocks.mono {
+            return None;
+        }
+        pool.handle_timeout(clocks);
+        Some(format!("{why:?}"))
+    }
+
+    /// When the process wants to be woken, if that is news; the number names the wish.
+    pub fn next_wake(&mut self, now: Micros) -> Option<(Micros, u64)> {
+        let (due, _) = self.pool.as_ref()?.poll_timeout()?;
+        // Rounded up: woken too early is woken for nothing.
+        let due = self.started.after(due.as_nanos().div_ceil(1_000)).max(now);
+        if self.wake.1.is_some_and(|set| set <= due) {
+            return None;
+        }
+        self.wake = (self.wake.0 + 1, Some(due));
+        Some((due, self.wake.0))
+    }
+
+    /// The next thing that the process wants done.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        let pool = self.pool.as_mut()?;
+        let mut action = self.seam.action(|| pool.poll_action());
+        if action.is_none()
+            && let Some(event) = self.seam.made_up()
+        {
+            pool.handle(self.last, event);
+            action = self.seam.action(|| pool.poll_action());
+        }
+        let action = action?;
+        if matches!(action, Action::Listen) {
+            self.listening = true;
+        }
+        Some(action)
+    }
+
+    /// Walks the invariants inside.
+    pub fn audit(&self) {
+        if let Some(pool) = &self.pool {
+            pool.audit();
+        }
+    }
+
+    /// The server's own totals.
+    pub fn counters(&self) -> Option<Counters> {
+        self.pool.as_ref().map(Pool::counters)
+    }
+
+    /// Sets the wall clock forward or back.
+    pub const fn jump(&mut self, seconds: i64) {
+        self.wall_offset += seconds;
+    }
+
+    /// The machine stands still until then.
+    pub fn pause(&mut self, until: Micros) {
+        self.paused_until = self.paused_until.max(until);
+    }
+
+    /// Until when it stands still, if it does.
+    pub fn paused(&self, now: Micros) -> Option<Micros> {
+        (self.paused_until > now).then_some(self.paused_until)
+    }
+
+    /// It no longer stands still, and its clock is right.
+    pub const fn unpause(&mut self) {
+        self.paused_until = Micros(0);
+        self.wall_offset = 0;
+    }
+
+    /// The process dies after so many actions, or not; the number names this death.
+    pub const fn set_crash(&mut self, actions: Option<u64>) -> u64 {
+        self.crash = actions;
+        self.crashes += 1;
+        self.crashes
+    }
+
+    /// Whether the death with this number is still to come.
+    pub const fn is_to_crash(&self, number: u64) -> bool {
+        self.crash.is_some() && self.crashes == number
+    }
+
+    /// One action more was performed: whether it was the last.
+    pub const fn crashes_now(&mut self) -> bool {
+        match self.crash {
+            None => false,
+            Some(0) => true,
+            Some(left) => {
+                self.crash = Some(left - 1);
+                false
+            }
+        }
+    }
+}
+
+fn config(plan: &Plan) -> Config {
+    let server = &plan.server;
+    let fallback = |zero| if zero { Fallback::Zero } else { Fallback::Skip };
+    let sidechains = server.daemons.iter().map(|daemon| OwnSidechain {
+        fallback: fallback(daemon.zero),
+        ..OwnSidechain::new(Slot(daemon.slot))
+    });
+    let difficulty = plan.difficulty().parse::<Difficulty>();
+    assert!(difficulty.is_ok(), "{} is a difficulty", plan.difficulty());
+    Config {
+        network: Network::Regtest,
+        payout: payout(),
+        difficulty: difficulty.unwrap_or(Difficulty::ONE),
+        refresh: Duration::from_millis(server.refresh_ms),
+        blind: if server.blind { Mode::On } else { Mode::Off },
+        sidechains: sidechains.collect(),
+        wishes: Wishes::default(),
+        miners: Miners::default(),
+        limits: limits(plan),
+    }
+}
+
+/// Where blocks pay to.
+pub fn payout() -> ScriptBuf {
+    ScriptBuf::from_bytes([&[0x00, 0x14][..], &[0x5a; 20]].concat())
+}
+
+fn limits(plan: &Plan) -> Limits {
+    let drawn = &plan.server.limits;
+    let ms = Duration::from_millis;
+    Limits {
+        line_bytes: drawn.line_bytes,
+        garbage_lines: drawn.garbage_lines,
+        outbox_bytes: drawn.outbox_bytes,
+        sessions: drawn.sessions,
+        workers: drawn.workers,
+        jobs_live: drawn.jobs_live,
+        grace: ms(drawn.grace_ms),
+        keep_stale: ms(drawn.keep_stale_ms),
+        commitment_wait: ms(drawn.commitment_wait_ms),
+        call_patience: ms(drawn.call_patience_ms),
+        long_poll_patience: ms(drawn.long_poll_patience_ms),
+        submit_patience: ms(drawn.submit_patience_ms),
+        retry_pause: ms(drawn.retry_pause_ms),
+        ..Limits::default()
+    }
+}
