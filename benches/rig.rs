@@ -26,9 +26,12 @@ use server::pool::event::{ConnId, Event};
 use crate::{Reply, WORKER, candidate, job_id, submit_line, template, template_reply};
 
 const TEMPLATE: &str = "getblocktemplate";
+/// What only a long poll's body has. The look for new bids beside it is never answered, so that the
+/// long poll's answer is always the newest.
+const LONG_POLL: &str = "longpollid";
 /// Long enough for jobs of a left tip to be forgotten: they go at once here.
 const STEP: Duration = Duration::from_micros(1);
-/// Never: the node is asked by long poll alone, so that each answer is the newest.
+/// Never: no job but for another tip.
 const REFRESH: Duration = Duration::from_hours(100_000);
 
 /// A pool and those around it.
@@ -71,12 +74,12 @@ impl Rig {
         rig
     }
 
-    /// Lets time pass until the pool asks its node for a template, and forgets jobs of left tips.
+    /// Lets time pass until the pool parks a long poll at its node, and forgets jobs of left tips.
     pub fn await_question(&mut self) {
         self.sent.clear();
         self.now.mono = self.now.mono + STEP;
         while let Some((due, _)) = self.pool.poll_timeout() {
-            if due > self.now.mono && self.asked(TEMPLATE).is_some() {
+            if due > self.now.mono && self.asked(LONG_POLL).is_some() {
                 break;
             }
             self.now.mono = self.now.mono.max(due);
@@ -89,7 +92,7 @@ impl Rig {
     /// The node's tip moves on: `reply` answers what [`Self::await_question`] waited for. What was
     /// sent: each miner's bytes.
     pub fn move_tip(&mut self, reply: Reply) -> &[(ConnId, Bytes)] {
-        self.answer(TEMPLATE, reply);
+        self.answer(LONG_POLL, reply);
         self.learn_job();
         &self.sent
     }
@@ -163,7 +166,7 @@ impl Rig {
         }
     }
 
-    /// Answers the oldest call of `method`.
+    /// Answers the oldest call whose body has `method`.
     fn answer(&mut self, method: &str, result: Reply) {
         let place = self.asked(method).expect("the pool asked for it");
         let (call, _) = self.calls.remove(place);

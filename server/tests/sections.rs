@@ -287,7 +287,7 @@ fn the_readme_has_the_table_and_an_example_that_works() {
     let text = std::fs::read_to_string(&readme).unwrap_or_default();
     let table = settings::sections_table();
     assert!(text.contains(&table), "{} has to contain:\n{table}", readme.display());
-    let example = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let example = text.rsplit("```toml\n").next().and_then(|rest| rest.split("```").next());
     let example = example.unwrap_or_default();
     for section in SECTIONS {
         assert!(example.contains(&section.heading()), "{} is not shown", section.heading());

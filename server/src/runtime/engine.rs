@@ -73,8 +73,8 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     wall: impl Fn() -> UnixTime,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
-    let Parts { config, listener, connect, endpoints, publishers, mut disk, counters, mut witness } =
-        parts;
+    let Parts { config, listener, connect, endpoints, publishers, disk, counters, witness } = parts;
+    let (mut disk, mut witness) = (disk, witness);
     let recovered = disk.recover()?;
     let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
     let started = TokioInstant::now();

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 use zeromq::{Socket as _, SocketRecv as _, SubSocket, ZmqError, ZmqMessage};
 
@@ -40,7 +40,7 @@ pub(super) async fn listen<Io: Send + 'static>(address: String, inbox: mpsc::Sen
             );
         }
         works = Some(false);
-        sleep(CONNECT_PAUSE).await;
+        sleep_until(Instant::now() + CONNECT_PAUSE).await;
     }
 }
 

@@ -124,9 +124,9 @@ pub(super) const RPC_COOKIE_FILE: Setting = Setting::new("rpc-cookie-file", "FIL
 );
 pub(super) const NODE_ZMQ: Setting = Setting::new("node-zmq", "ADDRESSES", "").means(
     NODE,
-    "Where the node publishes hashblock and sequence (its zmqpubhashblock and zmqpubsequence), such \
-     as tcp://127.0.0.1:28332, with commas between several: a new tip or bid is then worked on at \
-     once. Empty, the node is asked every second.",
+    "Where the node publishes hashblock and sequence (its zmqpubhashblock and zmqpubsequence), \
+     such as tcp://127.0.0.1:28332, with commas between several: a new tip or bid is then worked \
+     on at once. Empty, the node is asked every second.",
 );
 pub(super) const ENABLE_SIDECHAIN: Setting = Setting::new("enable-sidechain", BOOLEAN, "false")
     .means(
