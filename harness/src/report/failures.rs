@@ -213,10 +213,7 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
     (
         24,
         "Coinbase too big for firmware",
-        &[Test(
-            "server/src/mining/coinbase.rs",
-            "payout_first_commitment_second_witness_commitment_last",
-        )],
+        &[Test("server/src/pool/tests/terms.rs", "small_firmware_gets_what_fits_or_no_work")],
     ),
     (
         25,

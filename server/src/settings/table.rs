@@ -216,8 +216,8 @@ pub(super) const SOLO_FEE_BASIS_POINTS: Setting =
 pub(super) const JOB_REFRESH_INTERVAL: Setting =
     Setting::new("job-refresh-interval", "SECONDS", "10").means(
         MINERS,
-        "Seconds between looks for new transactions and a new sidechain block, 1 to 3600; a new \
-         mainchain block is never waited for.",
+        "Seconds between jobs with new transactions and a new sidechain block, 1 to 3600; a new \
+         mainchain block or bid is never waited for.",
     );
 pub(super) const DATA_DIR: Setting =
     Setting::new("data-dir", "DIRECTORY", "./drivechain-stratum-data").means(
