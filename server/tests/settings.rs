@@ -622,8 +622,8 @@ fn unknown_keys_are_named_and_do_not_stop_the_start() {
       settings
     RPC_USER in drivechain-stratum.toml is not a setting and has no effect; did you mean
       rpc_user?
-    listener in drivechain-stratum.toml is not a setting and has no effect; --help lists the
-      settings
+    listener in drivechain-stratum.toml is not a setting and has no effect; did you mean
+      listen?
     rpc_pasword in drivechain-stratum.toml is not a setting and has no effect; did you mean
       rpc_password?
     ");
@@ -795,42 +795,44 @@ fn ports_beside_the_first() {
 fn ports_that_cannot_be_opened_so() {
     let check = |text: &str| Start::quiet().toml(text).problems();
     assert_snapshot!(check("listen = 3334"), @"
-    listen (drivechain-stratum.toml): is not a list of ports; begin each with a line
-      [[listen]], and name its port in the next
+    listen (drivechain-stratum.toml): is a TOML integer and no section; write a line
+      [[listen]] and its settings below it
     ");
     assert_snapshot!(check("[listen]\nport = 3334"), @"
-    listen (drivechain-stratum.toml): is not a list of ports; begin each with a line
-      [[listen]], and name its port in the next
+    listen (drivechain-stratum.toml): is a TOML table and no section; write a line
+      [[listen]] and its settings below it
     ");
     assert_snapshot!(check("[[listen]]\ndifficulty = 'x'"), @"
-    port= in [[listen]] (drivechain-stratum.toml): is not a port, so no miner could connect;
-      write a whole number from 1 to 65535, or 0 for any free one
-    difficulty=x in [[listen]] (drivechain-stratum.toml): is not a decimal number such as 1,
-      0.001 or 4.6e-10, so no share could be judged by it; write a positive decimal such as
-      1000, 1 or 0.001
+    port= ([[listen]] 1 in drivechain-stratum.toml): is not a port, so no miner could
+      connect; write a whole number from 1 to 65535, or 0 for any free one
+    difficulty=x ([[listen]] 1 in drivechain-stratum.toml): is not a decimal number such as
+      1, 0.001 or 4.6e-10, so no share could be judged by it; write a positive decimal such
+      as 1000, 1 or 0.001
     ");
     assert_snapshot!(check("[[listen]]\nport = 1\ntls_cert = 'a'"), @"
-    tls_cert in [[listen]] (drivechain-stratum.toml): and tls_key go together; name both
+    tls_cert and tls_key ([[listen]] 1 in drivechain-stratum.toml): go together; name both
       files, or none
     ");
     assert_snapshot!(check("[[listen]]\nport = 1\nproxy_protocol = ['10.0.0.0/8']"), @"
-    proxy_protocol=10.0.0.0/8 in [[listen]] (drivechain-stratum.toml): is not the IP address
-      of a proxy; write those that may say where a miner really is, such as 127.0.0.1
+    10.0.0.0/8 in proxy_protocol ([[listen]] 1 in drivechain-stratum.toml): is not the IP
+      address of a proxy; write those that may say where a miner really is, such as
+      127.0.0.1
     ");
     assert_snapshot!(check("[[listen]]\nport = 1\nmin_difficulty=2\nmax_difficulty=1"), @"
-    min_difficulty in [[listen]] (drivechain-stratum.toml): is above max_difficulty; swap
+    min_difficulty ([[listen]] 1 in drivechain-stratum.toml): is above max_difficulty; swap
       them, or leave one out
     ");
     assert_snapshot!(check("[[listen]]\nport = { a = 1 }"), @"
-    port in [[listen]] (drivechain-stratum.toml): cannot be read; write a text in quotes, a
-      number, or a list of texts
+    port ([[listen]] 1 in drivechain-stratum.toml): is a TOML table, which cannot be its
+      value; write one text in quotes or one number, or a list of them where the key takes
+      one
     ");
     let start =
         Start::quiet().toml("vardiff = false\n[[listen]]\nport = 1\nmin_difficulty = 2\nports = 2");
     assert_snapshot!(start.warnings(), @"
-    ports in [[listen]] in drivechain-stratum.toml has no effect; a port has host, port,
-      difficulty, min_difficulty, max_difficulty, tls_cert, tls_key, proxy_protocol
-    min_difficulty and max_difficulty in [[listen]] in drivechain-stratum.toml have no
+    ports of [[listen]] 1 in drivechain-stratum.toml is not a setting and has no effect; did
+      you mean port?
+    min_difficulty and max_difficulty of [[listen]] 1 in drivechain-stratum.toml have no
       effect: VARDIFF is off
     ");
 }

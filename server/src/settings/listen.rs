@@ -1,42 +1,63 @@
-//! Ports beside the first: the tables `[[listen]]` of the settings file.
+//! Ports beside the first: the sections `[[listen]]` of the settings file.
 //!
-//! ```toml
-//! [[listen]]
-//! port = 3334
-//! difficulty = 100000          # what miners start with
-//! min_difficulty = 1000        # vardiff's bounds on this port
-//! max_difficulty = 1000000
-//! tls_cert = "chain.pem"       # stratum+ssl, with tls_key
-//! tls_key = "key.pem"
-//! proxy_protocol = ["192.0.2.7"] # who may say where a miner really is
-//! ```
-//!
-//! Only `port` is needed; everything else is as on the first port.
+//! Only `port` is needed; what a section does not say is as on the first port.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use toml::de::DeValue;
-
+use super::entries::Entry;
 use super::reader::Reader;
-use super::source::{Findings, Source, scalar};
-use super::{table, value};
+use super::sections::{REQUIRED, Section};
+use super::source::Findings;
+use super::table::{STRATUM_HOST, Setting};
+use super::value;
 use crate::config::{PortRules, VardiffRules};
 
-/// The name of the tables.
-pub(super) const KEY: &str = "listen";
-/// What a table may have.
-const KEYS: [&str; 8] = [
-    "host",
-    "port",
-    "difficulty",
-    "min_difficulty",
-    "max_difficulty",
-    "tls_cert",
-    "tls_key",
-    "proxy_protocol",
-];
+const IN_LISTEN: &str = "listen";
+
+const HOST: Setting = Setting::new("host", "HOST", STRATUM_HOST.default)
+    .means(IN_LISTEN, "As STRATUM_HOST: the address that miners connect to.");
+const PORT: Setting = Setting::new("port", "PORT", "")
+    .noted(REQUIRED)
+    .means(IN_LISTEN, "One more port that miners connect to; 0 takes a free one.");
+const DIFFICULTY: Setting = Setting::new("difficulty", "DIFFICULTY", "")
+    .noted("POOL_DIFFICULTY")
+    .means(IN_LISTEN, "Difficulty of a miner's first shares on this port.");
+const MIN_DIFFICULTY: Setting = Setting::new("min-difficulty", "DIFFICULTY", "")
+    .noted("VARDIFF_MIN")
+    .means(IN_LISTEN, "Difficulty that vardiff does not go below on this port.");
+const MAX_DIFFICULTY: Setting = Setting::new("max-difficulty", "DIFFICULTY", "")
+    .noted("VARDIFF_MAX")
+    .means(IN_LISTEN, "Difficulty that vardiff does not go above on this port.");
+const TLS_CERT: Setting = Setting::new("tls-cert", "FILE", "").means(
+    IN_LISTEN,
+    "Certificate with its chain (PEM): with tls_key this port speaks stratum+ssl. Read anew when \
+     it changes.",
+);
+const TLS_KEY: Setting =
+    Setting::new("tls-key", "FILE", "").means(IN_LISTEN, "The certificate's private key (PEM).");
+const PROXY_PROTOCOL: Setting = Setting::new("proxy-protocol", "ADDRESSES", "").means(
+    IN_LISTEN,
+    "Addresses of proxies, as [\"192.0.2.7\"]: they must say in a PROXY header where a miner \
+     really is, and nobody else may.",
+);
+
+/// Ports beside that of `STRATUM_PORT`.
+pub(super) const LISTEN: Section = Section {
+    name: IN_LISTEN,
+    many: true,
+    fields: &[
+        HOST,
+        PORT,
+        DIFFICULTY,
+        MIN_DIFFICULTY,
+        MAX_DIFFICULTY,
+        TLS_CERT,
+        TLS_KEY,
+        PROXY_PROTOCOL,
+    ],
+    nested: None,
+};
 
 /// One port that miners connect to.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,155 +83,61 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
-/// The texts of one table, each with the file that it is from.
-#[derive(Clone, Debug)]
-pub(super) struct ListenTable {
-    source: Source,
-    values: BTreeMap<String, Vec<String>>,
-}
-
-/// Takes the tables out of a settings file.
-pub(super) fn tables(
-    value: &DeValue<'_>,
-    source: &Source,
-    findings: &mut Findings,
-) -> Vec<ListenTable> {
-    let mut tables = Vec::new();
-    let several: &[_] = if let DeValue::Array(several) = value { several } else { &[] };
-    for each in several {
-        let DeValue::Table(entries) = each.get_ref() else {
-            tables.clear();
-            break;
-        };
-        let mut values = BTreeMap::new();
-        for (key, value) in entries {
-            let key = key.get_ref();
-            let texts = if let DeValue::Array(list) = value.get_ref() {
-                list.iter().map(|each| scalar(each.get_ref())).collect()
-            } else {
-                scalar(value.get_ref()).map(|text| vec![text])
-            };
-            if !KEYS.contains(&key.as_ref()) {
-                let known = KEYS.join(", ");
-                findings.warnings.push(format!(
-                    "{} in [[listen]] in {source} has no effect; a port has {known}",
-                    key.escape_debug()
-                ));
-            } else if let Some(texts) = texts {
-                values.insert(key.to_string(), texts);
-            } else {
-                findings.problems.push(format!(
-                    "{key} in [[listen]] ({source}): cannot be read; write a text in quotes, a \
-                     number, or a list of texts"
-                ));
-            }
-        }
-        tables.push(ListenTable { source: source.clone(), values });
-    }
-    if tables.is_empty() {
-        findings.problems.push(format!(
-            "listen ({source}): is not a list of ports; begin each with a line [[listen]], and \
-             name its port in the next"
-        ));
-    }
-    tables
-}
-
-/// All ports of the settings file, or `None` and at least one problem. What a table does not say
-/// is as the settings of the first port have it.
+/// All ports of the settings file, or `None` and at least one problem; `first` are the rules of the
+/// first port, if they could be read.
 pub(super) fn listen(reader: &mut Reader, first: Option<PortRules>) -> Option<Vec<Listen>> {
-    let tables = reader.listen_tables();
-    let first = first?;
+    let Reader { entries, findings, home, .. } = reader;
+    let of_section = entries.iter_mut().filter(|entry| entry.section.name == IN_LISTEN);
     let read: Vec<Option<Listen>> =
-        tables.iter().map(|table| Port { table, reader }.read(first)).collect();
+        of_section.map(|entry| port(entry, findings, home.as_deref(), first)).collect();
     read.into_iter().collect()
 }
 
-/// One table on its way to a [`Listen`].
-struct Port<'a> {
-    table: &'a ListenTable,
-    reader: &'a mut Reader,
-}
-
-impl Port<'_> {
-    fn read(&mut self, first: PortRules) -> Option<Listen> {
-        let host = self.one("host", table::STRATUM_HOST.default, value::host);
-        let port = self.one("port", "", value::local_port);
-        let difficulty = self.one("difficulty", "", value::bound);
-        let min = self.one("min_difficulty", "", value::bound);
-        let max = self.one("max_difficulty", "", value::bound);
-        let certificate = self.path("tls_cert");
-        let key = self.path("tls_key");
-        let proxies = self.proxies();
-        let (min, max) = (min?, max?);
-        let vardiff = first.vardiff.map(|rules| VardiffRules {
-            min: min.unwrap_or(rules.min),
-            max: max.or(rules.max),
-            ..rules
-        });
-        if vardiff.is_some_and(|rules| rules.max.is_some_and(|max| max < rules.min)) {
-            self.refuse("min_difficulty", "is above max_difficulty; swap them, or leave one out");
+fn port(
+    entry: &mut Entry,
+    findings: &mut Findings,
+    home: Option<&Path>,
+    first: Option<PortRules>,
+) -> Option<Listen> {
+    let host = entry.read(findings, &HOST, value::host);
+    let port = entry.read(findings, &PORT, value::local_port);
+    let difficulty = entry.read(findings, &DIFFICULTY, value::bound);
+    let min = entry.read(findings, &MIN_DIFFICULTY, value::bound);
+    let max = entry.read(findings, &MAX_DIFFICULTY, value::bound);
+    let path = |text: &str| Ok((!text.is_empty()).then(|| value::path(text, home)));
+    let certificate = entry.read(findings, &TLS_CERT, path);
+    let key = entry.read(findings, &TLS_KEY, path);
+    let proxies = entry.read_list(findings, &PROXY_PROTOCOL, value::proxy);
+    let (first, min, max) = (first?, min?, max?);
+    let vardiff = first.vardiff.map(|rules| VardiffRules {
+        min: min.unwrap_or(rules.min),
+        max: max.or(rules.max),
+        ..rules
+    });
+    if vardiff.is_some_and(|rules| rules.max.is_some_and(|max| max < rules.min)) {
+        findings.problems.push(format!(
+            "min_difficulty ({}): is above max_difficulty; swap them, or leave one out",
+            entry.place()
+        ));
+        return None;
+    }
+    if vardiff.is_none() && (min.is_some() || max.is_some()) {
+        findings.warnings.push(format!(
+            "min_difficulty and max_difficulty of {} have no effect: VARDIFF is off",
+            entry.place()
+        ));
+    }
+    let tls = match (certificate?, key?) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        (Some(_), None) | (None, Some(_)) => {
+            findings.problems.push(format!(
+                "tls_cert and tls_key ({}): go together; name both files, or none",
+                entry.place()
+            ));
             return None;
         }
-        if vardiff.is_none() && (min.is_some() || max.is_some()) {
-            self.reader.findings.warnings.push(format!(
-                "min_difficulty and max_difficulty in [[listen]] in {} have no effect: VARDIFF is \
-                 off",
-                self.table.source
-            ));
-        }
-        let tls = match (certificate?, key?) {
-            (None, None) => None,
-            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-            _ => {
-                self.refuse("tls_cert", "and tls_key go together; name both files, or none");
-                return None;
-            }
-        };
-        let rules = PortRules { difficulty: difficulty?.unwrap_or(first.difficulty), vardiff };
-        Some(Listen { host: host?, port: port?, rules, tls, proxies: proxies? })
-    }
-
-    /// The value of a key that has one.
-    fn one<T>(
-        &mut self,
-        key: &str,
-        default: &str,
-        parse: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let texts = self.table.values.get(key);
-        let text = texts.map_or(default, |texts| texts.first().map_or("", String::as_str)).trim();
-        let parsed = parse(text);
-        parsed.map_err(|problem| self.refuse(&format!("{key}={text}"), &problem)).ok()
-    }
-
-    /// `Some(None)` when it is not given.
-    #[expect(clippy::option_option, reason = "the outer says whether it could be read")]
-    fn path(&mut self, key: &str) -> Option<Option<PathBuf>> {
-        let home = self.reader.home.clone();
-        self.one(key, "", |text| Ok((!text.is_empty()).then(|| value::path(text, home.as_deref()))))
-    }
-
-    fn proxies(&mut self) -> Option<Vec<IpAddr>> {
-        let texts = self.table.values.get("proxy_protocol").cloned().unwrap_or_default();
-        let mut proxies = Vec::new();
-        for text in texts {
-            let Ok(address) = text.trim().parse::<IpAddr>() else {
-                self.refuse(
-                    &format!("proxy_protocol={}", text.escape_debug()),
-                    "is not the IP address of a proxy; write those that may say where a miner \
-                     really is, such as 127.0.0.1",
-                );
-                return None;
-            };
-            proxies.push(address.to_canonical());
-        }
-        Some(proxies)
-    }
-
-    fn refuse(&mut self, what: &str, problem: &str) {
-        let source = &self.table.source;
-        let problem = format!("{what} in [[listen]] ({source}): {problem}");
-        self.reader.findings.problems.push(problem);
-    }
+    };
+    let rules = PortRules { difficulty: difficulty?.unwrap_or(first.difficulty), vardiff };
+    Some(Listen { host: host?, port: port?, rules, tls, proxies: proxies? })
 }

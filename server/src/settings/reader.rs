@@ -9,7 +9,7 @@ use bitcoin::Network;
 
 use super::MASK;
 use super::entries::Entry;
-use super::listen::{self, ListenTable};
+use super::listen;
 use super::payout::Payout;
 use super::sections;
 use super::source::{Findings, Layer, Source};
@@ -272,11 +272,6 @@ impl Reader {
     fn source(&self, setting: &Setting) -> &Source {
         let read = self.effective.iter().find(|effective| effective.setting.flag == setting.flag);
         read.map_or(&Source::Default, |effective| &effective.source)
-    }
-
-    /// The ports of the settings file, in its order.
-    pub(super) fn listen_tables(&self) -> Vec<ListenTable> {
-        self.layers.iter().flat_map(|layer| layer.listen.iter().cloned()).collect()
     }
 
     fn warn(&mut self, warning: &str) {

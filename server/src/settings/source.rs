@@ -17,7 +17,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::Files;
 use super::entries::{self, Entry};
-use super::listen::{self, ListenTable};
 use super::sections::SECTIONS;
 use super::table::{SETTINGS, Setting};
 
@@ -54,13 +53,11 @@ impl fmt::Display for Source {
 pub(super) struct Layer {
     pub(super) source: Source,
     values: BTreeMap<String, String>,
-    /// The tables `[[listen]]`, which only a settings file can have.
-    pub(super) listen: Vec<ListenTable>,
 }
 
 impl Layer {
     fn new(source: Source) -> Self {
-        Self { source, values: BTreeMap::new(), listen: Vec::new() }
+        Self { source, values: BTreeMap::new() }
     }
 
     pub(super) fn get(&self, setting: &Setting) -> Option<&str> {
@@ -172,10 +169,6 @@ pub(super) fn config_file(
         let key = key.get_ref();
         if let Some(section) = SECTIONS.iter().find(|section| section.name == *key) {
             entries.extend(entries::collect(section, value.get_ref(), &source, findings));
-            continue;
-        }
-        if key == listen::KEY {
-            layer.listen = listen::tables(value.get_ref(), &source, findings);
             continue;
         }
         let Some(setting) = SETTINGS.iter().find(|setting| setting.key() == *key) else {

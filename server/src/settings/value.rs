@@ -6,7 +6,7 @@
 //! **Invariant:** knows no source and no other setting.
 
 use core::time::Duration;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use bitcoin::Network;
@@ -121,6 +121,15 @@ pub(super) fn publishers(value: &str) -> Parsed<Vec<String>> {
         remote_port(port).map(|_| address.to_owned())
     })
     .collect()
+}
+
+/// The address of a proxy that is believed.
+pub(super) fn proxy(value: &str) -> Parsed<IpAddr> {
+    value.parse().map(|address: IpAddr| address.to_canonical()).map_err(|_| {
+        "is not the IP address of a proxy; write those that may say where a miner really is, such \
+         as 127.0.0.1"
+            .to_owned()
+    })
 }
 
 /// A port to listen on; 0 takes a free one.
