@@ -36,7 +36,8 @@ impl Pool {
         let terms = session.terms_of(candidate.job).cloned();
         let form = terms.as_ref().map_or_else(|| session.form(), |terms| &terms.form);
         // A revision that nobody was given is the job as it is.
-        let formed = job.formed(form, candidate.job.revision);
+        let newest = session.newest(candidate.job).cloned();
+        let formed = newest.or_else(|| job.formed(form, candidate.job.revision));
         let job = formed.unwrap_or_else(|| Arc::clone(job));
         let target = terms.as_ref().map(|terms| terms.target);
         let (evaluation, foreign_bits) = hash_out(&job, one, session.mask(), candidate);

@@ -131,6 +131,8 @@ pub struct Session {
     mask_told: Option<u32>,
     form: Arc<Form>,
     told: Told,
+    /// The newest job as it was given: most shares are for it.
+    newest: Option<Arc<Job>>,
     outbox: Outbox,
     garbage_left: u32,
     agent: String,
@@ -157,6 +159,7 @@ impl Session {
             mask_told: None,
             form: Arc::default(),
             told: Told::default(),
+            newest: None,
             outbox: Outbox::default(),
             garbage_left: limits.garbage_lines,
             agent: String::new(),
@@ -363,7 +366,7 @@ impl Session {
 
     /// Queues what must be known before `job`, which is in this session's form: a difficulty if it
     /// changed, a mask if it did. `difficulty` is one that the network's target allows.
-    pub fn announce(&mut self, now: Instant, job: &Job, difficulty: Difficulty) {
+    pub fn announce(&mut self, now: Instant, job: &Arc<Job>, difficulty: Difficulty) {
         if !self.has_work() && self.agent.is_empty() {
             self.outbox.say(&message::get_version());
         }
@@ -374,6 +377,7 @@ impl Session {
         }
         self.given = Some(now);
         self.told.tell(job.id, difficulty, &self.form);
+        self.newest = Some(Arc::clone(job));
         self.vardiff.announced(now, difficulty);
         let mask = self.mask & job.version_mask;
         if self.mask_told.is_some_and(|told| told != mask) {
@@ -385,6 +389,11 @@ impl Session {
     /// What this session was told of the job; `None` when it was not given it.
     pub fn terms_of(&self, job: JobId) -> Option<&Terms> {
         self.told.terms_of(job)
+    }
+
+    /// The job as this session was given it, if it is the newest: others are formed anew.
+    pub fn newest(&self, job: JobId) -> Option<&Arc<Job>> {
+        self.newest.as_ref().filter(|newest| newest.id == job)
     }
 
     /// Forgets what only jobs below `oldest_job` needed.
