@@ -19,7 +19,7 @@ use crate::sim::observe::Observation;
 use crate::sim::sidechain::{self, HStar};
 use expected::{Bid, Expected, Template};
 
-/// Templates that are remembered: a job is made of one of the last.
+/// Templates that are remembered beside those of the newest parent.
 const TEMPLATES_MAX: usize = 24;
 /// The tag of an M7, wherever it stands.
 const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
@@ -74,7 +74,10 @@ impl Templates {
                     if self.newest.replace(template.parent) != Some(template.parent) {
                         self.said_lately.retain(|(_, parent), _| *parent != template.parent);
                     }
-                    if self.read.len() == TEMPLATES_MAX {
+                    // A job of the newest parent may be given again long after its template came.
+                    let newest = self.newest;
+                    let old = |read: &Template| Some(read.parent) != newest;
+                    if self.read.len() >= TEMPLATES_MAX && self.read.front().is_some_and(old) {
                         self.read.pop_front();
                     }
                     self.read.push_back(template);
