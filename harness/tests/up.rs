@@ -254,3 +254,13 @@ fn a_bitcoind_in_a_container_takes_our_blocks_and_goes_away() {
         TcpStream::connect(address).expect_err("the container is gone");
     }
 }
+
+/// An enforcer's coinbase does not begin with the payout, and the block is ours all the same.
+#[test]
+fn an_enforcer_before_a_bitcoind_gives_templates_and_keeps_our_blocks() {
+    if !wanted("an_enforcer_before_a_bitcoind_gives_templates_and_keeps_our_blocks").unwrap() {
+        return;
+    }
+    let line = ["--node", "bitcoind", "--bmm", "enforcer", "--blocks", "2", "--json"];
+    assert_mined(&finished(&line), 2);
+}

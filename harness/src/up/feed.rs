@@ -201,12 +201,12 @@ fn common_length(told: &[Seen], history: &[Seen]) -> usize {
     (0..shared).rev().find(|&place| told[place] == history[place]).map_or(0, |place| place + 1)
 }
 
-/// Whether a block pays to where our server pays.
+/// Whether a block pays to where our server pays. Which output does is up to whoever laid out the
+/// coinbase: an enforcer puts its own first.
 fn is_ours(block: &bitcoin::Block) -> bool {
     let script = ScriptBuf::new_p2pkh(&PubkeyHash::from_byte_array(PAYOUT_KEY_HASH));
-    let coinbase = block.txdata.first();
-    let payout = coinbase.and_then(|coinbase| coinbase.output.first());
-    payout.is_some_and(|output| output.script_pubkey == script)
+    let outputs = block.txdata.first().map_or(&[][..], |coinbase| &coinbase.output);
+    outputs.iter().any(|output| output.script_pubkey == script)
 }
 
 /// The blocks that the server has put away as refused, by their files' names: `7-00..ff.hex`.
