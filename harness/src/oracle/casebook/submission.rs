@@ -63,8 +63,9 @@ impl Submission {
         // Subscriptions are answered in the same instant, so a pipelined one is known here too.
         let subscribes =
             session.asked.iter().any(|asked| matches!(asked.asks, super::Asks::Subscribe));
-        if session.one.is_none() && !subscribes {
-            verdict.codes.insert(25);
+        if session.one.is_none() {
+            // Behind its subscription in the same breath: it was given no job yet.
+            verdict.codes.insert(if subscribes { 21 } else { 25 });
         }
         if !session.workers.contains(&worker) {
             verdict.codes.insert(24);
