@@ -19,8 +19,8 @@ use crate::sim::observe::Observation;
 use crate::sim::sidechain::{self, HStar};
 use expected::{Bid, Expected, Template};
 
-/// Templates that are remembered beside those of the newest parent: while every newer one is refused
-/// for what is wrong with it, the last good job is given again.
+/// Templates that are remembered beside those of the newest parent: while every newer one is
+/// refused for what is wrong with it, the last good job is given again.
 const TEMPLATES_MAX: usize = 2_048;
 /// The tag of an M7, wherever it stands.
 const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
