@@ -285,3 +285,25 @@ fn every_dependency_says_what_it_saves() {
         ],
     );
 }
+
+#[test]
+fn every_crate_has_the_lints_of_the_workspace() {
+    hold(inventory::lints, "change both tables, or say `[lints] workspace = true`");
+    let lints = "lints.rust]\nunsafe_code = \"forbid\"\nmissing_docs = \"warn\"\n";
+    let workspace = &format!("[workspace.{lints}");
+    let (inherits, repeats) = ("[lints]\nworkspace = true\n", lints.replace("forbid", "deny"));
+    let repeats = &format!("[{repeats}");
+    let (root, server, miner) = ("Cargo.toml", "server/Cargo.toml", "simminer/Cargo.toml");
+    let good = [(root, workspace.as_str()), (server, inherits), (miner, repeats)];
+    accepts(inventory::lints, &good);
+    let caught = |at: usize, text: &str| {
+        let mut files = good;
+        files[at].1 = text;
+        catches_among(inventory::lints, &files, files[at].0);
+    };
+    caught(1, repeats);
+    caught(1, "[package]\n");
+    caught(2, &repeats.replace("warn", "allow"));
+    caught(2, &repeats.replace("deny", "allow"));
+    caught(0, &workspace.replace("forbid", "deny"));
+}

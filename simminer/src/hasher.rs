@@ -1,46 +1,28 @@
 //! The nonce search: double SHA-256 of a header, many times, as fast as one core goes.
 //!
-//! Why it looks as it does: the first 64 of a header's 80 bytes do not hold the nonce, so their
-//! SHA-256 state (the midstate) is computed once; and nearly every hash already fails by its most
-//! significant word, so the rest is compared only when that one passes.
+//! Why it looks as it does: nearly every hash already fails by its most significant word, so a
+//! kernel looks only at that, and whom it names is held to the whole target here. Which kernel it
+//! is changes the pace and nothing else.
 //! **Invariant:** knows no job and no clock. How long to search is the caller's limit, which is
 //! also how a simulated miner is scripted: a slow one asks for few tries, a lucky one for many.
 
 use std::ops::RangeInclusive;
 
-use sha2::block_api::compress256;
-
+use crate::kernel::{Header, Kernel};
 use crate::target::Target;
 use crate::work::BlockHash;
-
-/// SHA-256's initial state (FIPS 180-4, section 5.3.3).
-const INITIAL_STATE: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
-
-/// Where the nonce stands in a header's second SHA-256 block.
-const NONCE_OFFSET: usize = 76 - 64;
 
 /// A search through the nonces of one header.
 #[derive(Clone, Debug)]
 pub struct Hasher {
-    /// SHA-256 state after the header's first 64 bytes.
-    midstate: [u32; 8],
-    /// The header's last 16 bytes and SHA-256's padding.
-    tail: [u8; 64],
+    header: Header,
     /// What a hash must meet.
     target: Target,
     /// The next nonce to try; past `last` when none is left.
     next: u64,
     /// The last nonce to try.
     last: u64,
+    kernel: Kernel,
 }
 
 /// A nonce that met the target.
@@ -63,76 +45,48 @@ pub struct Step {
 
 impl Hasher {
     /// Prepares to search `nonces` of a header; the nonce it holds now is ignored.
+    ///
+    /// By the scalar kernel, which is at no disadvantage in a short search.
     pub fn new(header: &[u8; 80], target: Target, nonces: RangeInclusive<u32>) -> Self {
-        let (first, rest) = header.split_at(64);
-        let mut block = [0; 64];
-        block.copy_from_slice(first);
-        let mut midstate = INITIAL_STATE;
-        compress256(&mut midstate, &[block]);
-        let mut tail = [0; 64];
-        tail[..16].copy_from_slice(rest);
-        pad(&mut tail, 16, 80);
-        let next = u64::from(*nonces.start());
-        Self { midstate, tail, target, next, last: u64::from(*nonces.end()) }
+        let (next, last) = (u64::from(*nonces.start()), u64::from(*nonces.end()));
+        Self { header: Header::new(header), target, next, last, kernel: Kernel::SCALAR }
+    }
+
+    /// The same search by another kernel.
+    #[must_use]
+    pub fn with_kernel(self, kernel: Kernel) -> Self {
+        Self { kernel, ..self }
     }
 
     /// Tries at most `tries_max` nonces and stops at the first that meets the target.
     ///
     /// Calling again goes on after it: one header may hold many shares.
     pub fn search(&mut self, tries_max: u64) -> Step {
-        let left = (self.last + 1).saturating_sub(self.next);
-        let tries_max = tries_max.min(left);
+        let start = self.next;
+        let end = (self.last + 1).min(start.saturating_add(tries_max));
         let top_word = self.target.top_word();
-        let mut second = [0; 64];
-        pad(&mut second, 32, 32);
-        for tried in 1..=tries_max {
-            let Ok(nonce) = u32::try_from(self.next) else { break };
-            self.next += 1;
-            let state = self.hash(nonce, &mut second);
-            // The hash is a little-endian number: its top word is the last one, bytes swapped.
-            if state[7].swap_bytes() > top_word {
-                continue;
-            }
-            let hash = bytes_of(&state);
+        while let Ok(next) = u32::try_from(self.next)
+            && self.next < end
+        {
+            let left = end - self.next;
+            let Some(nonce) = self.kernel.scan(&self.header, next, left, top_word) else {
+                self.next = end;
+                break;
+            };
+            self.next = u64::from(nonce) + 1;
+            let hash = self.header.hash(nonce);
             if self.target.is_met_by(&hash) {
                 let solution = Solution { nonce, hash: BlockHash(hash) };
-                return Step { tried, found: Some(solution) };
+                return Step { tried: self.next - start, found: Some(solution) };
             }
         }
-        Step { tried: tries_max, found: None }
+        Step { tried: self.next - start, found: None }
     }
 
     /// Whether every nonce was tried.
     pub fn is_exhausted(&self) -> bool {
         self.next > self.last
     }
-
-    /// Double SHA-256 with this nonce; `second` is scratch space that already holds its padding.
-    #[inline]
-    fn hash(&mut self, nonce: u32, second: &mut [u8; 64]) -> [u32; 8] {
-        self.tail[NONCE_OFFSET..NONCE_OFFSET + 4].copy_from_slice(&nonce.to_le_bytes());
-        let mut state = self.midstate;
-        compress256(&mut state, std::slice::from_ref(&self.tail));
-        second[..32].copy_from_slice(&bytes_of(&state));
-        let mut state = INITIAL_STATE;
-        compress256(&mut state, std::slice::from_ref(second));
-        state
-    }
-}
-
-/// Writes SHA-256's padding behind `used` bytes of the last block of a `total`-byte message.
-fn pad(block: &mut [u8; 64], used: usize, total: u64) {
-    block[used] = 0x80;
-    block[56..].copy_from_slice(&(8 * total).to_be_bytes());
-}
-
-/// A SHA-256 state as the bytes of its digest.
-fn bytes_of(state: &[u32; 8]) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    for (chunk, word) in bytes.chunks_exact_mut(4).zip(state) {
-        chunk.copy_from_slice(&word.to_be_bytes());
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -205,8 +159,10 @@ mod tests {
                 .map(|nonce| Solution { nonce, hash: BlockHash(scalar(&header, nonce)) })
                 .filter(|solution| target.is_met_by(&solution.hash.0))
                 .collect();
-            let mut hasher = Hasher::new(&header, target, nonces);
-            prop_assert_eq!(all(&mut hasher, step), (257, expected));
+            for kernel in Kernel::all() {
+                let mut hasher = Hasher::new(&header, target, nonces.clone()).with_kernel(kernel);
+                prop_assert_eq!(all(&mut hasher, step), (257, expected.clone()), "{}", kernel);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! * [`target`]: difficulty text to 256-bit target, exactly;
 //! * [`hex`], [`work`]: the strings of a job to a header;
 //! * [`hasher`]: the nonce search;
+//! * [`kernel`]: the same with the instructions that this machine has;
 //! * [`persona`]: a miner's habits;
 //! * [`client`]: the session, as bytes in and bytes out;
 //! * [`mischief`]: what an honest session never says;
@@ -20,6 +21,7 @@
 pub mod client;
 pub mod hasher;
 pub mod hex;
+pub mod kernel;
 pub mod mischief;
 pub mod persona;
 pub mod runtime;

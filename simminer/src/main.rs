@@ -1,13 +1,19 @@
 //! `simminer`: mines at a Stratum v1 server with the CPU. The command line over [`simminer`].
 //!
 //! Prints what happens on stderr, the result on stdout. Exit code 0 when it stopped as asked, 1
-//! when mining failed, 2 when the command line makes no sense.
+//! when mining failed, 2 when the command line makes no sense. `simminer bench` mines nowhere and
+//! says how fast each kernel hashes here.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 use simminer::client::ClientConfig;
+use simminer::kernel::Kernel;
 use simminer::persona::{FAMILIES, Persona};
 use simminer::runtime::{self, Endpoint, MinerError, MinerEvent, Options, Summary};
 use simminer::target::Difficulty;
@@ -18,20 +24,25 @@ const EVENTS_MAX: usize = 1024;
 
 /// An independent Stratum v1 client and SHA-256d CPU miner.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// The server, as stratum+tcp://HOST:PORT.
-    #[arg(long)]
-    url: String,
+    #[arg(long, required = true)]
+    url: Option<String>,
     /// User name for mining.authorize.
-    #[arg(long)]
-    user: String,
+    #[arg(long, required = true)]
+    user: Option<String>,
     /// Password for mining.authorize.
     #[arg(long, default_value = "x")]
     pass: String,
-    /// Hashing threads; 0 only watches the jobs go by.
-    #[arg(long, default_value_t = 1)]
-    threads: u16,
+    /// Hashing threads; 0 only watches the jobs go by [default: one for each core]
+    #[arg(long)]
+    threads: Option<u16>,
+    /// How to hash: scalar, avx2, sha-ni or avx512 [default: the fastest that this machine has]
+    #[arg(long)]
+    kernel: Option<Kernel>,
     /// Stop after this many accepted shares.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     shares: Option<u64>,
@@ -58,10 +69,33 @@ struct Arguments {
     json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Hashes for nobody and says how fast: each kernel of this machine, one after the other
+    Bench(BenchArguments),
+}
+
+#[derive(Args, Debug)]
+struct BenchArguments {
+    /// Hashing threads [default: one for each core]
+    #[arg(long)]
+    threads: Option<NonZero<u16>>,
+    /// How long each kernel is measured.
+    #[arg(long, default_value = "2", value_parser = parse_seconds)]
+    seconds: Duration,
+    /// Print one JSON line: `mhs` of the fastest, `kernels` with each, in millions of hashes a
+    /// second of all threads together.
+    #[arg(long)]
+    json: bool,
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     abort_on_panic();
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    if let Some(Command::Bench(arguments)) = arguments.command.take() {
+        return bench(&arguments);
+    }
     let json = arguments.json;
     let options = match options(arguments) {
         Ok(options) => options,
@@ -95,22 +129,75 @@ async fn main() -> ExitCode {
 
 /// From the command line to what the runtime wants.
 fn options(arguments: Arguments) -> Result<Options, String> {
-    let endpoint: Endpoint = arguments.url.parse().map_err(|error| format!("--url: {error}"))?;
+    let (Some(url), Some(user)) = (arguments.url, arguments.user) else {
+        return Err("--url and --user say where to mine, and as whom".to_owned());
+    };
+    let endpoint: Endpoint = url.parse().map_err(|error| format!("--url: {error}"))?;
     Ok(Options {
         endpoint,
         client: ClientConfig {
-            user: arguments.user,
+            user,
             password: arguments.pass,
             version_rolling: !arguments.no_version_rolling,
             suggest_difficulty: arguments.suggest_difficulty,
             persona: arguments.persona.unwrap_or_else(Persona::honest),
         },
-        threads: usize::from(arguments.threads),
+        threads: arguments.threads.map_or_else(|| cores().get(), usize::from),
+        kernel: arguments.kernel,
         shares: arguments.shares,
         blocks: arguments.blocks,
         retries: arguments.retries,
         rate_max: arguments.max_rate,
     })
+}
+
+/// The cores that this process may use; one if the system does not say.
+fn cores() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// What `bench --json` prints.
+#[derive(Serialize)]
+struct Rates {
+    /// The fastest kernel.
+    kernel: &'static str,
+    /// Its millions of hashes a second, of all threads together.
+    mhs: f64,
+    threads: usize,
+    /// The same of every kernel of this machine.
+    kernels: BTreeMap<&'static str, f64>,
+}
+
+fn bench(arguments: &BenchArguments) -> ExitCode {
+    let threads = arguments.threads.map_or_else(cores, NonZero::<usize>::from);
+    let mut rates =
+        Rates { kernel: "", mhs: 0.0, threads: threads.get(), kernels: BTreeMap::new() };
+    for kernel in Kernel::all() {
+        let rate = runtime::hash_rate(kernel, threads, arguments.seconds);
+        // Four digits are more than a measurement is good for.
+        let mhs = (rate / 1e4).round() / 1e2;
+        if !arguments.json {
+            print_result(&format!("{:8}{mhs:8.2} MH/s", kernel.name()));
+        }
+        rates.kernels.insert(kernel.name(), mhs);
+        if mhs > rates.mhs {
+            (rates.kernel, rates.mhs) = (kernel.name(), mhs);
+        }
+    }
+    if arguments.json {
+        print_json(&rates);
+    } else {
+        print_result(&format!("fastest: {}, {} threads", rates.kernel, rates.threads));
+    }
+    ExitCode::SUCCESS
+}
+
+/// A time that a measurement can take.
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.01..=3_600.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err("a number from 0.01 to 3600 belongs here".to_owned()),
+    }
 }
 
 fn parse_persona(name: &str) -> Result<Persona, String> {
@@ -233,16 +320,12 @@ fn summary_of(error: &MinerError) -> Summary {
     summary
 }
 
-#[expect(clippy::print_stdout, reason = "the result of a command line program")]
 fn print_summary(summary: &Summary, json: bool) {
     if json {
-        match serde_json::to_string(summary) {
-            Ok(line) => println!("{line}"),
-            Err(error) => print_error(&format!("cannot write the summary: {error}")),
-        }
+        print_json(summary);
         return;
     }
-    println!(
+    print_result(&format!(
         "{} shares accepted, {} rejected, {} blocks, {} hashes in {:.1} s ({})",
         summary.accepted,
         summary.rejected,
@@ -250,7 +333,19 @@ fn print_summary(summary: &Summary, json: bool) {
         summary.hashes,
         summary.seconds,
         show_rate(summary.hashrate)
-    );
+    ));
+}
+
+fn print_json(result: &impl Serialize) {
+    match serde_json::to_string(result) {
+        Ok(line) => print_result(&line),
+        Err(error) => print_error(&format!("cannot write the result: {error}")),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the result of a command line program")]
+fn print_result(line: &str) {
+    println!("{line}");
 }
 
 #[expect(clippy::print_stderr, reason = "a command line program")]

@@ -5,6 +5,7 @@
 //! race to reason about. **Invariant:** this is the only module that reads a clock or a socket,
 //! and it holds no rule of the protocol (`client`).
 
+mod bench;
 mod connection;
 mod crew;
 mod endpoint;
@@ -16,8 +17,10 @@ use std::io;
 use tokio::sync::mpsc;
 
 use crate::client::{ClientConfig, Refusal};
+use crate::kernel::Kernel;
 use crate::persona::Persona;
 
+pub use bench::{fastest, hash_rate};
 pub use connection::{Connect, Tcp};
 pub use endpoint::{Endpoint, EndpointError};
 pub use event::{MinerEvent, Summary};
@@ -31,6 +34,8 @@ pub struct Options {
     pub client: ClientConfig,
     /// Hashing threads; with none the miner only watches: it gets jobs and never hashes.
     pub threads: usize,
+    /// How they hash; `None` is the fastest way that this machine has ([`fastest`]).
+    pub kernel: Option<Kernel>,
     /// Stop after exactly this many accepted shares.
     pub shares: Option<u64>,
     /// Stop after exactly this many accepted shares that met the network target.
@@ -55,6 +60,7 @@ impl Options {
             endpoint,
             client,
             threads: 1,
+            kernel: None,
             shares: None,
             blocks: None,
             retries: None,

@@ -1,8 +1,10 @@
-//! What there is: the top level, fixtures that are named and used, dependencies with a reason.
+//! What there is: the top level, fixtures that are named and used, dependencies with a reason, the
+//! lints of each crate.
 
 use std::collections::BTreeSet;
 
 use proc_macro2::TokenTree;
+use toml::{Table, Value};
 
 use crate::tokens::{self, ident, is_ident, visit};
 use crate::tree::{File, rust};
@@ -96,6 +98,35 @@ pub(crate) fn dependency_reasons(files: &[File]) -> Vec<String> {
             .is_some_and(|(code, reason)| code.matches('"').count() % 2 == 0 && !reason.is_empty());
         if entry && !ours && !reasoned {
             offences.push(format!("Cargo.toml:{number}: {}", line.trim()));
+        }
+    }
+    offences
+}
+
+/// The one crate that has lints of its own, for its kernels.
+const WITH_KERNELS: &str = "simminer/Cargo.toml";
+
+/// Every crate has the workspace's lints. The one with kernels repeats them, and denies `unsafe`
+/// where the others forbid it.
+pub(crate) fn lints(files: &[File]) -> Vec<String> {
+    let table = |file: &File| file.text.parse::<Table>().unwrap_or_default();
+    let manifests = files.iter().filter(|file| file.path.ends_with("Cargo.toml"));
+    let workspace = manifests.clone().find(|file| file.path == "Cargo.toml").map(table);
+    let mut common = workspace
+        .and_then(|manifest| manifest.get("workspace")?.get("lints").cloned())
+        .unwrap_or(Value::Boolean(false));
+    let mut offences = Vec::new();
+    if common.get("rust").and_then(|rust| rust.get("unsafe_code")) != Some(&"forbid".into()) {
+        offences.push("Cargo.toml: does not forbid unsafe_code".to_owned());
+    }
+    let inherited = Value::Table(Table::from_iter([("workspace".to_owned(), true.into())]));
+    if let Some(rust) = common.get_mut("rust").and_then(Value::as_table_mut) {
+        rust.insert("unsafe_code".to_owned(), "deny".into());
+    }
+    for file in manifests.filter(|file| file.path.contains('/')) {
+        let expected = if file.path == WITH_KERNELS { &common } else { &inherited };
+        if table(file).get("lints") != Some(expected) {
+            offences.push(format!("{}: other lints than the workspace's", file.path));
         }
     }
     offences

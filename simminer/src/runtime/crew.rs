@@ -14,10 +14,12 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::hasher::Solution;
+use crate::kernel::Kernel;
+use crate::runtime::bench;
 use crate::runtime::engine::Input;
 use crate::work::Work;
 
-/// Nonces between two looks at the order board: about half a millisecond.
+/// Nonces between two looks at the order board: half a millisecond, or less with a fast kernel.
 const BATCH_NONCES: u64 = 8 * 1024;
 
 /// Hashes after which a thread reports them, so that the rate shown is fresh.
@@ -62,12 +64,20 @@ struct Hand {
 
 impl Crew {
     /// Starts the threads, without work. Must be called within a tokio runtime.
-    pub(super) fn start(threads: usize, inbox: &mpsc::Sender<Input>) -> io::Result<Self> {
+    pub(super) fn start(
+        threads: usize,
+        kernel: Option<Kernel>,
+        inbox: &mpsc::Sender<Input>,
+    ) -> io::Result<Self> {
+        // With no thread there is nothing to choose.
+        let kernel =
+            if threads == 0 { Kernel::SCALAR } else { kernel.unwrap_or_else(bench::fastest) };
         let mut hands = Vec::with_capacity(threads);
         for index in 0..threads {
             let (orders, board) = watch::channel(Order::default());
             let worker = Worker {
                 index,
+                kernel,
                 board,
                 inbox: inbox.clone(),
                 runtime: Handle::current(),
@@ -123,6 +133,7 @@ impl Crew {
 /// One hashing thread, from its own side.
 struct Worker {
     index: usize,
+    kernel: Kernel,
     board: watch::Receiver<Order>,
     inbox: mpsc::Sender<Input>,
     /// Only to wait on the board from a thread that is not a task.
@@ -163,7 +174,7 @@ impl Worker {
 
     /// Searches all nonces of one work, unless something else is to be done.
     fn search(&mut self, number: u64, work: &Arc<Work>) -> Outcome {
-        let mut hasher = work.hasher();
+        let mut hasher = work.hasher().with_kernel(self.kernel);
         while !hasher.is_exhausted() {
             match self.board.has_changed() {
                 Err(_) => return Outcome::Ended,

@@ -66,7 +66,7 @@ pub(super) async fn run<C: Connect>(
     stop: impl Future<Output = ()>,
 ) -> Result<Summary, MinerError> {
     let (inbox_sender, mut inbox) = mpsc::channel(INBOX_INPUTS_MAX);
-    let crew = Crew::start(options.threads, &inbox_sender)?;
+    let crew = Crew::start(options.threads, options.kernel, &inbox_sender)?;
     let mut engine = Engine::new(connect, options, events, inbox_sender, Instant::now());
     let mut stop = pin!(stop);
     let ending = loop {
