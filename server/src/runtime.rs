@@ -23,7 +23,7 @@ pub mod connection;
 pub mod disk;
 pub mod doors;
 pub mod engine;
-mod greeting;
+pub mod greeting;
 pub mod http;
 pub mod listener;
 mod publisher;

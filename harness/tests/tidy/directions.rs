@@ -24,8 +24,9 @@ const MODULES: [(&str, &[&str]); 10] = [
 ];
 
 /// Each crate with ours that it may depend on, and those that only its tests may.
-const CRATES: [(&str, &[&str], &[&str]); 5] = [
+const CRATES: [(&str, &[&str], &[&str]); 6] = [
     ("server", &[], &["fixtures"]),
+    ("server/fuzz", &["server", "fixtures"], &[]),
     ("simminer", &[], &["fixtures"]),
     ("harness", &["server", "simminer", "fixtures"], &[]),
     ("benches", &["server", "harness", "fixtures"], &[]),

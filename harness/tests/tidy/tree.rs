@@ -66,8 +66,10 @@ fn walk(folder: &Path, prefix: &str, files: &mut Vec<File>) {
 
 /// What `.gitignore` names, and git's own folder.
 fn ignored(path: &str, name: &str) -> bool {
+    let fuzzing = path.strip_prefix("server/fuzz/");
     path == "target"
         || path == ".git"
+        || fuzzing.is_some_and(|inner| ["artifacts", "coverage", "target"].contains(&inner))
         || name.ends_with(".pending-snap")
         || name.ends_with(".snap.new")
 }

@@ -44,7 +44,7 @@ pub(super) async fn greet(
 
 /// Where the miner is, as the proxy says; none when it speaks for itself (a health check). Not a
 /// byte more than the header is read.
-async fn read_header<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<SocketAddr>> {
+pub async fn read_header<R: AsyncRead + Unpin>(from: &mut R) -> io::Result<Option<SocketAddr>> {
     let mut header = vec![0; START_BYTES];
     from.read_exact(&mut header).await?;
     if header == v2::PROTOCOL_PREFIX {
