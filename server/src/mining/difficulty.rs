@@ -57,7 +57,7 @@ impl Target {
         U256::from_le_bytes(*hash) <= self.0
     }
 
-    /// The largest difficulty of ten digits that is not harder than this target.
+    /// The largest difficulty of ten digits that is not harder than this target, 10^30 at most.
     pub fn to_difficulty(self) -> Difficulty {
         assert!(self.0 != U256::ZERO, "a zero target has no difficulty");
         let one = U512::from(DIFFICULTY_1);
@@ -77,7 +77,7 @@ impl Target {
             exponent += 1;
         }
         let digits = u64::try_from(digits).unwrap_or(u64::MAX).max(1);
-        let difficulty = Difficulty::normalised(digits, exponent);
+        let difficulty = Difficulty::normalised(digits, exponent).min(Difficulty::HARDEST);
         assert!(difficulty.to_target() >= self, "a derived difficulty is never harder");
         difficulty
     }
@@ -107,6 +107,8 @@ pub enum DifficultyError {
 impl Difficulty {
     /// Difficulty 1.
     pub const ONE: Self = Self { digits: 1, exponent: 0 };
+    /// The hardest that can be written.
+    const HARDEST: Self = Self { digits: 1, exponent: EXPONENT_MAX };
 
     fn normalised(mut digits: u64, mut exponent: i32) -> Self {
         assert!(digits > 0, "a difficulty is positive");
@@ -330,6 +332,13 @@ mod tests {
     }
 
     #[test]
+    fn the_least_target_has_a_difficulty_that_can_be_written() {
+        let told = target(&format!("{}4", "0".repeat(63))).to_difficulty().to_string();
+        assert_eq!(told, format!("1{}", "0".repeat(30)));
+        assert_eq!(told.parse(), Ok(difficulty("1e30")));
+    }
+
+    #[test]
     fn compact_targets_that_consensus_refuses() {
         for bits in [0, 0x0100_3456, 0x0480_0001, 0x2100_ffff + 0x0200_0000, 0xff12_3456] {
             let bits = CompactTarget::from_consensus(bits);
@@ -394,7 +403,7 @@ mod tests {
         }
 
         #[test]
-        fn derived_is_within_a_billionth(bytes: [u8; 32], zeros in 0_usize..20) {
+        fn derived_is_within_a_billionth(bytes: [u8; 32], zeros in 0_usize..16) {
             let mut bytes = bytes;
             bytes[..zeros].fill(0);
             bytes[zeros] |= 1;
