@@ -114,7 +114,7 @@ pub fn job_of(template: Arc<Template>) -> Arc<Job> {
     let m7 = Commitment { slot: SLOT, hash: [7; 32] }.to_script();
     let coinbase = Coinbase::build(&CoinbasePlan::new(&template, 1, &payout(), [m7]));
     let mut book = JobBook::new(1, Duration::ZERO, Duration::ZERO, 1);
-    book.publish(Instant::ZERO, template, coinbase).0
+    book.publish(Instant::ZERO, template, coinbase, None).0
 }
 
 /// Where the coinbase pays to: a P2WPKH script.

@@ -32,6 +32,7 @@ pub mod event;
 
 mod audit;
 mod blocks;
+mod lean;
 mod miners;
 mod offers;
 mod schedule;

@@ -126,7 +126,7 @@ mod tests {
         let template = Arc::new(Template::check(with_commitment).expect("good"));
         let coinbase = coinbase_of(&template);
         let mut book = JobBook::new(1, Duration::ZERO, Duration::ZERO, 1);
-        let (job, _) = book.publish(Instant::ZERO, template, coinbase);
+        let (job, _) = book.publish(Instant::ZERO, template, coinbase, None);
         let candidate = Candidate {
             job: job.id,
             extranonce2: [7; 8],

@@ -166,6 +166,20 @@ impl Coinbase {
         }
     }
 
+    /// This coinbase with only what must be in it, at the longest that any session is given it when
+    /// it pays `payee`.
+    #[must_use]
+    pub fn barest(&self, payee: Option<&Payee>) -> Self {
+        let mut plan = CoinbasePlan { revision: u8::MAX, ..self.plan.clone() };
+        for place in plan.optional.drain(..).rev() {
+            plan.outputs.remove(place);
+        }
+        if let Some(payee) = payee {
+            plan.pay(payee);
+        }
+        Self::build(&plan)
+    }
+
     /// The outputs, in order.
     pub fn outputs(&self) -> &[TxOut] {
         &self.plan.outputs

@@ -8,9 +8,11 @@ use bitcoin::ScriptBuf;
 
 use super::coinbase::Coinbase;
 
-/// What a form may add to a job's coinbase, as weight: a longer payout script (34 bytes), an output
-/// for the fee (43), the revision and a longer length each.
-pub const FORM_WEIGHT_MAX: u64 = 4 * (34 + 43 + 1 + 2);
+/// Bytes of the longest script that anybody is paid by (P2WSH, P2TR).
+const PAYEE_BYTES_MAX: usize = 34;
+/// What a form may add to a job's coinbase, as weight: a longer payout script, an output for the
+/// fee (43 bytes), the revision and a longer length each.
+pub const FORM_WEIGHT_MAX: u64 = 4 * (PAYEE_BYTES_MAX as u64 + 43 + 1 + 2);
 /// A whole in basis points.
 const BASIS_POINTS: u128 = 10_000;
 
@@ -24,6 +26,11 @@ pub struct Payee {
 }
 
 impl Payee {
+    /// Whoever takes the most room in a coinbase: nobody, but no payee needs more.
+    pub fn longest(fee_basis_points: u16) -> Self {
+        Self { script: ScriptBuf::from_bytes(vec![0x6a; PAYEE_BYTES_MAX]), fee_basis_points }
+    }
+
     /// The operator's part of `reward`, both in satoshis; the fraction of one is the miner's.
     pub fn fee(&self, reward: u64) -> u64 {
         let fee = u128::from(reward) * u128::from(self.fee_basis_points) / BASIS_POINTS;
@@ -56,8 +63,14 @@ impl Budget {
 
     /// Whether `coinbase` fits.
     pub fn holds(self, coinbase: &Coinbase) -> bool {
+        self.excess_bytes(coinbase) == 0
+    }
+
+    /// By how many bytes `coinbase` is too long.
+    pub fn excess_bytes(self, coinbase: &Coinbase) -> usize {
         let longest = coinbase.prefix().len().max(coinbase.suffix().len());
-        coinbase.stripped_bytes() <= self.whole_bytes && longest <= self.half_bytes
+        let half = longest.saturating_sub(self.half_bytes);
+        half.max(coinbase.stripped_bytes().saturating_sub(self.whole_bytes))
     }
 }
 

@@ -73,6 +73,8 @@ pub struct Job {
     pub version: u32,
     /// The bits that miners may roll: never one that the node demands.
     pub version_mask: u32,
+    /// The same work with fewer bids, for firmware that cannot hold the coinbase with all of them.
+    lean: Option<Arc<Self>>,
 }
 
 impl Job {
@@ -81,12 +83,17 @@ impl Job {
         let version_mask = VERSION_ROLLING_MASK & !template.version_required;
         let version = template.version & !version_mask;
         let branch = merkle::branch(&txids);
-        Self { id, template, coinbase, branch, version, version_mask }
+        Self { id, template, coinbase, branch, version, version_mask, lean: None }
     }
 
-    /// This job as one session is given it: in `form`, for the `revision`th time. `None` when it
-    /// cannot be made to fit.
+    /// This job as one session is given it: in `form`, for the `revision`th time; with fewer bids
+    /// where it takes that to fit. `None` when it cannot be made to fit.
     pub fn formed(self: &Arc<Self>, form: &Form, revision: u8) -> Option<Arc<Self>> {
+        let lean = || self.lean.as_ref()?.with_all_bids(form, revision);
+        self.with_all_bids(form, revision).or_else(lean)
+    }
+
+    fn with_all_bids(self: &Arc<Self>, form: &Form, revision: u8) -> Option<Arc<Self>> {
         if revision == 0 && form.fits_as_it_is(&self.coinbase) {
             return Some(Arc::clone(self));
         }
@@ -98,6 +105,7 @@ impl Job {
             branch: self.branch.clone(),
             version: self.version,
             version_mask: self.version_mask,
+            lean: None,
         }))
     }
 }
@@ -150,13 +158,15 @@ impl JobBook {
         self.jobs.values().filter(|entry| entry.tip_left.is_none()).count() < self.live_max
     }
 
-    /// Makes a job of `template` and `coinbase` the current one. The answer says whether older
-    /// work is void (`clean_jobs`): the parent is another one than before.
+    /// Makes a job of `template` and `coinbase` the current one; `lean` is the same with fewer
+    /// bids. The answer says whether older work is void (`clean_jobs`): the parent is another one
+    /// than before.
     pub fn publish(
         &mut self,
         now: Instant,
         template: Arc<Template>,
         coinbase: Coinbase,
+        lean: Option<(Arc<Template>, Coinbase)>,
     ) -> (Arc<Job>, bool) {
         let clean = self.current().is_none_or(|job| job.template.parent != template.parent);
         assert!(clean || self.has_room(), "has_room is asked first");
@@ -166,7 +176,8 @@ impl JobBook {
         let sequence = self.next;
         self.next = self.next.checked_add(1).unwrap_or_else(wrapped);
         let id = JobId { generation: self.generation, sequence, revision: 0 };
-        let job = Arc::new(Job::new(id, template, coinbase));
+        let lean = lean.map(|(template, coinbase)| Arc::new(Job::new(id, template, coinbase)));
+        let job = Arc::new(Job { lean, ..Job::new(id, template, coinbase) });
         self.jobs.insert(sequence, Entry { job: Arc::clone(&job), tip_left: None });
         (job, clean)
     }
@@ -242,7 +253,7 @@ mod tests {
     fn publish(book: &mut JobBook, now: Instant, parent: u8) -> (JobId, bool) {
         let template = Arc::new(template_at(parent));
         let coinbase = crate::mining::template::tests::coinbase_of(&template);
-        let (job, clean) = book.publish(now, template, coinbase);
+        let (job, clean) = book.publish(now, template, coinbase, None);
         (job.id, clean)
     }
 

@@ -73,7 +73,7 @@ mod tests {
         let template = Arc::new(Template::check(parts).expect("good"));
         let coinbase = coinbase_of(&template);
         let mut book = JobBook::new(1, Duration::ZERO, Duration::ZERO, 1);
-        book.publish(crate::clock::Instant::ZERO, template, coinbase).0
+        book.publish(crate::clock::Instant::ZERO, template, coinbase, None).0
     }
 
     /// FAILURES 15: every way that firmware combines template, mask and bits.

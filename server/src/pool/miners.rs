@@ -7,6 +7,7 @@ use tracing::info;
 use super::Pool;
 use super::action::{Action, CloseReason};
 use super::event::ConnId;
+use super::shares::as_given;
 use crate::clock::Now;
 use crate::config::PortId;
 use crate::mining::job::JobId;
@@ -107,12 +108,13 @@ impl Pool {
         session.subscribe(id);
     }
 
-    fn on_transactions(&mut self, now: Now, conn: ConnId, id: &RequestId, job: JobId) {
+    fn on_transactions(&mut self, now: Now, conn: ConnId, id: &RequestId, name: JobId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        let Some((job, _)) = self.jobs.find(now.mono, job) else {
+        let Some((job, _)) = self.jobs.find(now.mono, name) else {
             return session.refuse(id, &Reject::JobNotFound);
         };
-        match message::transactions_result(job, self.config.limits.outbox_bytes / 2) {
+        let job = as_given(session, job, name);
+        match message::transactions_result(&job, self.config.limits.outbox_bytes / 2) {
             Some(result) => session.answer(id, &result),
             None => session.refuse(id, &Reject::TooManyTransactions),
         }

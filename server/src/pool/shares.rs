@@ -11,12 +11,13 @@ use super::Pool;
 use super::event::ConnId;
 use crate::clock::Now;
 use crate::mining::hash::display_hash;
-use crate::mining::job::{Job, Standing};
+use crate::mining::job::{Job, JobId, Standing};
 use crate::mining::ledger::Entry;
 use crate::mining::script_sig::Extranonce1;
 use crate::mining::share::{Candidate, Evaluation, evaluate, rolled_version};
 use crate::stratum::message::RequestId;
 use crate::stratum::reject::Reject;
+use crate::stratum::session::Session;
 
 impl Pool {
     /// Judges `candidate` and answers it. `barred` is why its sender may not mine here at all.
@@ -34,11 +35,7 @@ impl Pool {
         };
         let one = session.extranonce1;
         let terms = session.terms_of(candidate.job).cloned();
-        let form = terms.as_ref().map_or_else(|| session.form(), |terms| &terms.form);
-        // A revision that nobody was given is the job as it is.
-        let newest = session.newest(candidate.job).cloned();
-        let formed = newest.or_else(|| job.formed(form, candidate.job.revision));
-        let job = formed.unwrap_or_else(|| Arc::clone(job));
+        let job = as_given(session, job, candidate.job);
         let target = terms.as_ref().map(|terms| terms.target);
         let (evaluation, foreign_bits) = hash_out(&job, one, session.mask(), candidate);
 
@@ -97,6 +94,16 @@ impl Pool {
         }
         self.on_reject(now.mono, conn);
     }
+}
+
+/// `job` as `session` was given it under the name `id`: in its form, perhaps with fewer bids.
+pub(super) fn as_given(session: &Session, job: &Arc<Job>, id: JobId) -> Arc<Job> {
+    if let Some(newest) = session.newest(id) {
+        return Arc::clone(newest);
+    }
+    let form = session.terms_of(id).map_or_else(|| session.form(), |terms| &terms.form);
+    // A revision that nobody was given is the job as it is.
+    job.formed(form, id.revision).unwrap_or_else(|| Arc::clone(job))
 }
 
 /// The candidate's header and hash; a reason to refuse when its version bits are not allowed.

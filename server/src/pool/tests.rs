@@ -245,6 +245,7 @@ struct Work {
     clean: bool,
     previous: String,
     coinbase: Vec<u8>,
+    branch: Vec<Vec<u8>>,
     version: u32,
     bits: u32,
     time: u32,
@@ -256,12 +257,15 @@ impl Work {
         let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let text = |place: usize| line["params"][place].as_str().expect("a string").to_owned();
         let number = |place| u32::from_str_radix(&text(place), 16).expect("hex");
+        let branch = line["params"][4].as_array().expect("a list");
+        let branch = branch.iter().map(|hash| hash.as_str().expect("a string"));
         let coinbase = format!("{}{extranonce1}{extranonce2:016x}{}", text(2), text(3));
         Self {
             job: text(0),
             clean: line["params"][8].as_bool().expect("a boolean"),
             previous: text(1),
             coinbase: hex::decode(&coinbase).expect("hex"),
+            branch: branch.map(|hash| hex::decode(hash).expect("hex")).collect(),
             version: number(5),
             bits: number(6),
             time: number(7),
@@ -279,7 +283,8 @@ impl Work {
         for word in hex::decode(&self.previous).expect("hex").chunks(4) {
             header.extend(word.iter().rev());
         }
-        header.extend(sha256d(&self.coinbase));
+        let root = |left: [u8; 32], right: &Vec<u8>| sha256d(&[&left, &right[..]].concat());
+        header.extend(self.branch.iter().fold(sha256d(&self.coinbase), root));
         header.extend([self.time, self.bits, nonce].map(u32::to_le_bytes).concat());
         assert_eq!(header.len(), 80);
         sha256d(&header)

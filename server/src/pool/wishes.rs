@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use bitcoin::hashes::Hash as _;
-use bitcoin::{BlockHash, ScriptBuf};
+use bitcoin::{BlockHash, ScriptBuf, TxOut};
 use tracing::{info, warn};
 
 use super::Pool;
@@ -44,9 +44,9 @@ pub(super) fn announce(wishes: &Wishes) {
 }
 
 /// The messages of a coinbase but for its commitments, for the log.
-pub(super) fn shown(plan: &CoinbasePlan) -> String {
+pub(super) fn shown(coinbase: &[TxOut]) -> String {
     let messages =
-        plan.outputs.iter().filter_map(|output| CoinbaseMessage::parse(&output.script_pubkey));
+        coinbase.iter().filter_map(|output| CoinbaseMessage::parse(&output.script_pubkey));
     let others = messages.filter(|message| !matches!(message, CoinbaseMessage::M7(_)));
     let each: Vec<String> = others.map(|message| message.to_string()).collect();
     if each.is_empty() { "none".to_owned() } else { each.join(", ") }

@@ -44,13 +44,22 @@ pub(super) struct Work {
     asked: Option<Instant>,
 }
 
+/// A template whose auction is held.
 #[derive(Clone, Debug)]
-struct Settled {
-    template: Arc<Template>,
+pub(super) struct Settled {
+    /// With only what stays.
+    pub(super) template: Arc<Template>,
     /// What stands in the coinbase that the node gave.
-    given: Vec<Commitment>,
+    pub(super) given: Vec<Commitment>,
     /// The bids in the block, and what each pays in satoshis.
-    bids: Vec<(Commitment, u64)>,
+    pub(super) bids: Vec<(Commitment, u64)>,
+}
+
+/// What a job is made from beside its template.
+#[derive(Debug)]
+struct Draft {
+    choice: Choice,
+    coinbase: Coinbase,
 }
 
 impl Settled {
@@ -259,22 +268,22 @@ impl Pool {
             warn!("this tip has as many jobs as can be honoured: miners keep the last one");
             return;
         }
-        let choice = self.choose(settled);
-        let stakes = Stakes::of(settled, &choice);
+        let stakes = Stakes::of(settled, &self.choose(settled));
         self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
-        let scripts = self.commitment_scripts(&choice);
-        let all = self.with_wishes(template, scripts.clone());
-        let wishes = all.iter().filter(|script| !scripts.contains(script)).cloned();
-        let optional: Vec<_> = wishes.chain(self.optional_scripts(&choice)).collect();
-        let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
-        plan.let_stay_out(&optional);
-        let coinbase = Coinbase::build(&plan);
-        if !is_sound(template, &plan, &coinbase) {
-            return;
-        }
-        let (job, clean) = self.jobs.publish(now.mono, Arc::clone(template), coinbase);
+        let Some(draft) = self.draft(settled) else { return };
+        let fewer = self.with_fewer_bids(settled, &draft.coinbase);
+        let lean = fewer.and_then(|fewer| Some((self.draft(&fewer)?, fewer)));
+        let lean_bids = lean.as_ref().map_or(settled.bids.len(), |(_, fewer)| fewer.bids.len());
+        let next = self.jobs.next_sequence();
+        self.note_commitments(&draft.choice, next);
+        let lean = lean.map(|(lean, fewer)| {
+            self.note_commitments(&lean.choice, next);
+            (fewer.template, lean.coinbase)
+        });
+        let commitments = shown(&draft.choice);
+        let messages = wishes::shown(draft.coinbase.outputs());
+        let (job, clean) = self.jobs.publish(now.mono, Arc::clone(template), draft.coinbase, lean);
         self.counters.jobs += 1;
-        self.note_commitments(&choice, job.id.sequence);
         info!(
             job = %job.id,
             height = template.height,
@@ -282,12 +291,27 @@ impl Pool {
             transactions = template.transactions.len(),
             value = template.value,
             bids = settled.bids.len(),
-            commitments = shown(&choice),
-            messages = wishes::shown(&plan),
+            lean_bids,
+            commitments,
+            messages,
             "new job"
         );
         self.broadcast(now, &job, clean);
         self.listen_if_ready();
+    }
+
+    /// What a job of `settled` is made from; `None` when its block could be lost.
+    fn draft(&mut self, settled: &Settled) -> Option<Draft> {
+        let template = &settled.template;
+        let choice = self.choose(settled);
+        let scripts = self.commitment_scripts(&choice);
+        let all = self.with_wishes(template, scripts.clone());
+        let wishes = all.iter().filter(|script| !scripts.contains(script)).cloned();
+        let optional: Vec<_> = wishes.chain(self.optional_scripts(&choice)).collect();
+        let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
+        plan.let_stay_out(&optional);
+        let coinbase = Coinbase::build(&plan);
+        is_sound(template, &coinbase).then_some(Draft { choice, coinbase })
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
@@ -309,8 +333,8 @@ impl Pool {
 }
 
 /// The last look at a job before miners spend energy on it.
-fn is_sound(template: &Template, plan: &CoinbasePlan, coinbase: &Coinbase) -> bool {
-    let paid: u64 = plan.outputs.iter().map(|output| output.value.to_sat()).sum();
+fn is_sound(template: &Template, coinbase: &Coinbase) -> bool {
+    let paid: u64 = coinbase.outputs().iter().map(|output| output.value.to_sat()).sum();
     assert_eq!(paid, template.coinbase_total(), "every satoshi goes somewhere");
     let weight: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
     let weight = weight + coinbase.weight() + BESIDE_WEIGHT;
@@ -323,7 +347,7 @@ fn is_sound(template: &Template, plan: &CoinbasePlan, coinbase: &Coinbase) -> bo
         return false;
     }
     let parent = BlockHash::from_byte_array(template.parent);
-    let outputs = plan.outputs.iter().map(|output| output.script_pubkey.as_script());
+    let outputs = coinbase.outputs().iter().map(|output| output.script_pubkey.as_script());
     let empty = bitcoin::Script::new();
     let notes = template
         .transactions

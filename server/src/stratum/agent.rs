@@ -5,6 +5,7 @@
 
 use core::num::NonZeroU64;
 
+use crate::mining::coinbase::Coinbase;
 use crate::mining::form::Budget;
 
 /// What one family of firmware can and wants.
@@ -49,6 +50,12 @@ const FAMILIES: [Family; 13] = [
     Family::new("whatsminer", Budget::whole(6_500)),
     Family::new("", Budget::LARGEST),
 ];
+
+/// Bytes that `coinbase` must lose to fit into every firmware that is known.
+pub fn excess_bytes(coinbase: &Coinbase) -> usize {
+    let excesses = FAMILIES.iter().map(|family| family.budget.excess_bytes(coinbase));
+    excesses.max().unwrap_or(0)
+}
 
 /// The family of whoever calls itself `agent`.
 pub fn family(agent: &str) -> Family {

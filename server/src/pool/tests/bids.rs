@@ -94,3 +94,77 @@ fn what_the_node_publishes_is_asked_for_at_once() {
     rig.reply("getblocktemplate", template(2, 145));
     assert!(Work::from(&rig.hear(conn), "00000000", 0).clean);
 }
+
+/// A pool whose coinbase with all three bids is one too many for the smallest firmware.
+fn mining_three_bids(config: Config) -> Rig {
+    let mut rig = Rig::new(Config { payout: ScriptBuf::from_bytes(vec![0x51; 34]), ..config });
+    rig.finish_writes();
+    rig.reply("getblockchaininfo", json(r#"{"chain":"regtest","blocks":143}"#));
+    rig.reply("getblocktemplate", json(fixtures::GBT_BITCOIND_FOUR_BIDS));
+    rig
+}
+
+fn miner_called(rig: &mut Rig, agent: &str) -> (ConnId, String) {
+    let conn = rig.connect();
+    let heard = rig.say(
+        conn,
+        &format!(
+            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"{agent}\"]}}\n\
+             {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}}\n"
+        ),
+    );
+    (conn, heard)
+}
+
+fn commitments(outputs: &[bitcoin::TxOut]) -> usize {
+    let m7 = [0x6a, 0x25, 0xd1, 0x61, 0x73, 0x68];
+    outputs.iter().filter(|output| output.script_pubkey.as_bytes().starts_with(&m7)).count()
+}
+
+/// BIP-0301: a bid whose M7 has no room leaves the block, the one that pays least first.
+#[test]
+fn firmware_that_cannot_hold_all_commitments_mines_with_fewer_bids() {
+    let mut rig = mining_three_bids(easy());
+    let (_, heard) = miner_called(&mut rig, "cgminer/4.12.0");
+    let whole = Work::from(&heard, "00000000", 0);
+    assert_eq!(commitments(&whole.outputs()), 3);
+    let (small, heard) = miner_called(&mut rig, "NerdMinerV2/1.8.3");
+    let lean = Work::from(&heard, "00000001", 0);
+    assert_eq!(commitments(&lean.outputs()), 2);
+    assert_eq!(whole.job, lean.job, "the same work for everybody else");
+    let value = |work: &Work| work.outputs()[0].value.to_sat();
+    assert_eq!(value(&whole) - value(&lean), 5_000, "the fee of the bid that is left out");
+
+    let asked = "{\"id\":9,\"method\":\"mining.get_transactions\",\"params\":[\"JOB\"]}\n";
+    let said = rig.say(small, &asked.replace("JOB", &lean.job));
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(said["result"].as_array().map(Vec::len), Some(4), "as that miner was given it");
+
+    rig.say(small, &lean.submit(4, 0, lean.nonce(0, true)));
+    let DiskOp::PutBlock(found) = &rig.writes[0].1 else { panic!("a block is kept first") };
+    let block: bitcoin::Block = bitcoin::consensus::deserialize(&found.bytes).expect("a block");
+    assert!(block.check_merkle_root() && block.check_witness_commitment());
+    assert_eq!(block.txdata[0].output, lean.outputs());
+    let parent = block.header.prev_blockhash;
+    let judged = crate::bmm::check::block(&block, parent, None).expect("an enforcer keeps it");
+    assert_eq!(judged.bids.len(), 2);
+}
+
+/// The longest payout of a miner who mines for himself has room too, and the fee's.
+#[test]
+fn whom_the_coinbase_pays_is_no_reason_for_no_work() {
+    let solo = Some(crate::config::Solo { fee_basis_points: 100 });
+    let mut rig =
+        mining_three_bids(Config { miners: Miners { solo, ..Miners::default() }, ..easy() });
+    let conn = rig.connect();
+    let heard = rig.say(
+        conn,
+        "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"NerdMinerV2/1.8.3\"]}\n\
+         {\"id\":2,\"method\":\"mining.authorize\",\"params\":\
+         [\"bcrt1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqc8gma6\",\"x\"]}\n",
+    );
+    assert_eq!(commitments(&Work::from(&heard, "00000000", 0).outputs()), 2);
+    rig.wait(Duration::from_mins(1));
+    assert!(rig.hear(conn).contains("mining.notify"), "and given again it fits as well");
+    assert_eq!(rig.pool.counters().coinbases_too_large, 0);
+}

@@ -70,7 +70,7 @@ impl Run {
         let mut book = JobBook::new(1, Duration::ZERO, Duration::ZERO, 1_000_000);
         let template = Arc::new(template_at(1));
         let coinbase = coinbase_of(&template);
-        let (job, _) = book.publish(Instant::ZERO, template, coinbase);
+        let (job, _) = book.publish(Instant::ZERO, template, coinbase, None);
         let mut run = Self {
             session: Session::new([0; 4], &entrance, &Limits::default()),
             job,
@@ -110,7 +110,7 @@ impl Run {
     fn refresh(&mut self, now: Nanos) {
         let template = Arc::new(template_at(1));
         let coinbase = coinbase_of(&template);
-        (self.job, _) = self.book.publish(Instant::from_nanos(now), template, coinbase);
+        (self.job, _) = self.book.publish(Instant::from_nanos(now), template, coinbase, None);
         self.give(now);
     }
 
