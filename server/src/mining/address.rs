@@ -16,8 +16,24 @@ pub enum AddressError {
     #[error("is an address of another network than {0}, where nobody could be paid by it")]
     Network(Network),
     /// A kind that is not spendable by its owner alone.
-    #[error("is of a kind that anyone can spend: use a P2PKH, P2SH, P2WPKH, P2WSH or P2TR address")]
+    #[error("is of a kind that anyone can spend: use a {} address", KINDS)]
     Kind,
+}
+
+/// Every kind that [`kind`] names, for a sentence.
+pub const KINDS: &str = "P2PKH, P2SH, P2WPKH, P2WSH or P2TR";
+
+/// The kind of an address whose owner alone can spend what it is sent; none when anybody can.
+pub fn kind(address: &Address) -> Option<&'static str> {
+    match address.address_type()? {
+        AddressType::P2pkh => Some("P2PKH"),
+        AddressType::P2sh => Some("P2SH"),
+        AddressType::P2wpkh => Some("P2WPKH"),
+        AddressType::P2wsh => Some("P2WSH"),
+        AddressType::P2tr => Some("P2TR"),
+        // P2A by design, future versions of segwit for now.
+        AddressType::P2a | _ => None,
+    }
 }
 
 /// The script that pays the address before the first dot of `user`: `ADDRESS` or `ADDRESS.RIG`.
@@ -26,16 +42,7 @@ pub fn payee(user: &str, network: Network) -> Result<ScriptBuf, AddressError> {
     let address: Address<NetworkUnchecked> =
         text.parse().map_err(|_| AddressError::NotAnAddress)?;
     let address = address.require_network(network).map_err(|_| AddressError::Network(network))?;
-    match address.address_type() {
-        Some(
-            AddressType::P2pkh
-            | AddressType::P2sh
-            | AddressType::P2wpkh
-            | AddressType::P2wsh
-            | AddressType::P2tr,
-        ) => Ok(address.script_pubkey()),
-        _ => Err(AddressError::Kind),
-    }
+    kind(&address).map(|_| address.script_pubkey()).ok_or(AddressError::Kind)
 }
 
 #[cfg(test)]

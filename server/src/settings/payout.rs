@@ -4,7 +4,7 @@
 
 use core::error::Error;
 
-use bitcoin::address::{AddressType, NetworkUnchecked};
+use bitcoin::address::NetworkUnchecked;
 use bitcoin::bech32::segwit;
 use bitcoin::hashes::Hash as _;
 use bitcoin::opcodes::OP_TRUE;
@@ -12,6 +12,7 @@ use bitcoin::script::Builder;
 use bitcoin::{Address, Network, PubkeyHash, ScriptBuf};
 
 use super::value::{NETWORKS, network_name};
+use crate::mining::address::{self, KINDS};
 
 /// The output script that blocks pay to, and how to say so.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -62,19 +63,9 @@ impl Payout {
             ));
         }
         let address = address.assume_checked();
-        let kind = match address.address_type() {
-            Some(AddressType::P2pkh) => "P2PKH",
-            Some(AddressType::P2sh) => "P2SH",
-            Some(AddressType::P2wpkh) => "P2WPKH",
-            Some(AddressType::P2wsh) => "P2WSH",
-            Some(AddressType::P2tr) => "P2TR",
-            _ => {
-                return Err(format!(
-                    "is of a kind that anyone can spend today; give a P2PKH, P2SH, P2WPKH, P2WSH \
-                     or P2TR address of {ours}"
-                ));
-            }
-        };
+        let kind = address::kind(&address).ok_or_else(|| {
+            format!("is of a kind that anyone can spend today; give a {KINDS} address of {ours}")
+        })?;
         let description = format!("{kind} {address} (PAYOUT_ADDRESS)");
         Ok(Self { script: address.script_pubkey(), description })
     }
