@@ -10,6 +10,7 @@ mod blocks;
 pub mod casebook;
 mod jobs;
 mod liveness;
+pub(crate) mod pace;
 mod reading;
 mod replies;
 mod resources;
@@ -22,7 +23,7 @@ use std::fmt;
 
 use bitcoin::BlockHash;
 
-use crate::plan::{Plan, What};
+use crate::plan::{Plan, ServerPlan, What};
 use crate::sim::World;
 use crate::sim::disk::SimDisk;
 use crate::sim::observe::{Observation, Phase};
@@ -63,6 +64,8 @@ pub struct Scene<'a> {
     pub phase: Phase,
     /// How the run was set up.
     pub plan: &'a Plan,
+    /// The settings of the process that runs.
+    pub settings: &'a ServerPlan,
     /// The node and its chain, and the sidechains.
     pub world: &'a World,
     /// The server's disk.
@@ -107,6 +110,7 @@ impl Panel {
                 Box::new(blocks::Blocks::default()),
                 Box::new(resources::Resources::default()),
                 Box::new(liveness::Liveness::default()),
+                Box::new(pace::Pace::default()),
                 Box::new(templates::Templates::default()),
             ],
             sometimes: Sometimes::default(),

@@ -7,11 +7,13 @@
 
 pub mod draw;
 mod habit;
+mod pace;
 mod swarm;
 
 use serde::{Deserialize, Serialize};
 
 pub use habit::Habit;
+pub use pace::{Ask, VardiffPlan, difficulty};
 pub use swarm::Families;
 
 /// A run.
@@ -37,7 +39,7 @@ pub struct Plan {
 /// How the server is set up.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ServerPlan {
-    /// Hashes that a share takes, on average.
+    /// Hashes that a share takes, on average; with vardiff, at first.
     pub share_hashes: u64,
     /// Shares that a block takes, on average.
     pub block_shares: u64,
@@ -50,8 +52,25 @@ pub struct ServerPlan {
     /// Sidechains with a daemon of our own: the slot, and whether a silent daemon is zeroed or
     /// skipped.
     pub daemons: Vec<DaemonPlan>,
+    /// How difficulty follows each miner's pace; without, it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vardiff: Option<VardiffPlan>,
     /// The server's limits.
     pub limits: LimitsPlan,
+}
+
+impl ServerPlan {
+    /// The settings as an operator may change them between two runs, and back again: bids are taken
+    /// or not, jobs come twice as often or half, shares are half as hard or twice.
+    #[must_use]
+    pub fn changed(&self) -> Self {
+        let (refresh_ms, share_hashes) = if self.refresh_ms.is_multiple_of(2) {
+            (self.refresh_ms / 2 + 1, self.share_hashes * 2)
+        } else {
+            ((self.refresh_ms - 1).max(1) * 2, self.share_hashes.div_ceil(2))
+        };
+        Self { blind: !self.blind, refresh_ms, share_hashes, ..self.clone() }
+    }
 }
 
 /// One sidechain with a daemon of our own.
@@ -116,12 +135,18 @@ pub struct MinerPlan {
     pub id: u64,
     /// What it does beside mining.
     pub habit: Habit,
-    /// Milliseconds a share takes it, on average.
+    /// Milliseconds that [`ServerPlan::share_hashes`] take it.
     pub share_ms: u64,
     /// When it first connects.
     pub joins_ms: u64,
     /// Whether it rolls version bits.
     pub rolls: bool,
+    /// The real firmware whose habits it has; simminer's own when none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// What it asks of the server's vardiff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asks: Option<Ask>,
 }
 
 /// Something that happens.
@@ -278,6 +303,9 @@ pub enum What {
     Restart {
         /// In between.
         ms: u64,
+        /// Whether he changes its settings meanwhile; see [`ServerPlan::changed`].
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        changed: bool,
     },
 }
 
@@ -453,11 +481,5 @@ impl Plan {
         let mut target = [0xff; 32];
         target[..8].copy_from_slice(&(u64::MAX / hashes).to_be_bytes());
         bitcoin::Target::from_be_bytes(target).to_compact_lossy().to_consensus()
-    }
-
-    /// The share difficulty, as the operator would write it: `share_hashes / 2^32`, exactly enough.
-    pub fn difficulty(&self) -> String {
-        let scaled = u128::from(self.server.share_hashes) * 100_000_000_000_000_000_000;
-        format!("{}e-20", scaled >> 32)
     }
 }

@@ -152,6 +152,11 @@ impl fmt::Display for Difficulty {
 pub struct Target(U256);
 
 impl Target {
+    /// The largest number that is good enough, most significant byte first.
+    pub fn to_be_bytes(self) -> [u8; 32] {
+        self.0.to_be_bytes()
+    }
+
     /// Decodes a header's compact `bits`; `None` where Bitcoin sees zero, a negative or too much.
     pub fn from_bits(bits: u32) -> Option<Self> {
         let size = bits >> 24;

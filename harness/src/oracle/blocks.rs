@@ -61,6 +61,7 @@ impl Oracle for Blocks {
                 Asks::Subscribe
                 | Asks::Authorize(_)
                 | Asks::Configure
+                | Asks::MultiVersion
                 | Asks::Other
                 | Asks::Nonsense => Ok(()),
             },
@@ -82,7 +83,7 @@ impl Blocks {
         }
         // The job of a tip that is long gone may be forgotten, so this must be one that
         // somebody who is here was given, and was not told for long that it is void.
-        let keep = scene.plan.server.limits.keep_stale_ms * 1_000;
+        let keep = scene.settings.limits.keep_stale_ms * 1_000;
         let is_kept = book.sessions.values().any(|session| {
             let given = session.jobs.get(&job.id);
             given.is_some_and(|given| given.left.is_none_or(|left| scene.now.since(left) <= keep))

@@ -26,6 +26,8 @@ pub enum Asks {
     Authorize(Option<String>),
     /// `mining.configure`.
     Configure,
+    /// `mining.multi_version`: version rolling without a mask to agree on.
+    MultiVersion,
     /// `mining.submit`.
     Submit(Rc<Submission>),
     /// Anything else that has an answer.
@@ -232,6 +234,7 @@ impl Casebook {
             Some("mining.subscribe") => Asks::Subscribe,
             Some("mining.authorize") => Asks::Authorize(reading::text(&params, 0)),
             Some("mining.configure") => Asks::Configure,
+            Some("mining.multi_version") => Asks::MultiVersion,
             Some("mining.submit") => {
                 Asks::Submit(Rc::new(Submission::read(self, scene, conn, &params)))
             }
@@ -399,6 +402,7 @@ impl Session {
                 let mask = result["version-rolling.mask"].as_str().map(str::to_owned);
                 self.mask = reading::number(mask).unwrap_or(0);
             }
+            Asks::MultiVersion => self.mask = submission::ROLLABLE,
             Asks::Submit(_) | Asks::Other | Asks::Nonsense => {}
         }
     }

@@ -75,7 +75,7 @@ impl Jobs {
             format!("extranonce1 {one:02x?} is given to conn {conn} while {holder:?} has it")
         })?;
         if let Some(former) = self.formers.get(&one) {
-            let grace = scene.plan.server.limits.grace_ms * 1_000;
+            let grace = scene.settings.limits.grace_ms * 1_000;
             let lives = |parent: &[u8; 32]| {
                 self.tip == Some(*parent)
                     || self.left.get(parent).is_some_and(|left| scene.now.since(*left) <= grace)

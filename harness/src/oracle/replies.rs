@@ -43,7 +43,11 @@ impl Oracle for Replies {
                         format!("conn {}: nonsense is answered {:?}", reply.conn, reply.result)
                     })?;
                 }
-                Asks::Authorize(_) | Asks::Configure | Asks::Submit(_) | Asks::Other => {}
+                Asks::Authorize(_)
+                | Asks::Configure
+                | Asks::MultiVersion
+                | Asks::Submit(_)
+                | Asks::Other => {}
             },
             Fact::Seen(_) | Fact::Asked(..) | Fact::Job(..) | Fact::Notified(..) => {}
         }

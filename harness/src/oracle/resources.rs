@@ -23,12 +23,12 @@ pub(super) struct Resources {
 
 impl Oracle for Resources {
     fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
-        let limits = &scene.plan.server.limits;
+        let limits = &scene.settings.limits;
         let Fact::Seen(what) = fact else { return Ok(()) };
         match what {
             Observation::Ended(_) => self.calls.clear(),
             Observation::Called { call, .. } => {
-                let most = CALLS_MAX + BLOCKS_MAX + scene.plan.server.daemons.len();
+                let most = CALLS_MAX + BLOCKS_MAX + scene.settings.daemons.len();
                 let new = self.calls.insert(*call);
                 hold("RES-1", new, || format!("call {call} is made twice"))?;
                 return hold("RES-1", self.calls.len() <= most, || {

@@ -11,7 +11,7 @@ use crate::sim::WorldEvent;
 use crate::sim::observe::{Ending, Observation};
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 44] = [
+pub const EXPECTED: [&str; 47] = [
     "block accepted",
     "block found while the node was away",
     "block invalidated after it was accepted",
@@ -21,6 +21,8 @@ pub const EXPECTED: [&str; 44] = [
     "daemon down",
     "daemon slow",
     "daemon talks nonsense",
+    "difficulty changed under way",
+    "difficulty is the network's",
     "item: Bid",
     "item: Candidate",
     "item: Flip",
@@ -44,6 +46,7 @@ pub const EXPECTED: [&str; 44] = [
     "node call: ReplyLost",
     "node call: Truncated",
     "server crashed",
+    "server started with other settings",
     "server stopped",
     "share accepted",
     "share in grace accepted",
@@ -92,7 +95,7 @@ impl Sometimes {
     }
 
     /// One more fact.
-    pub fn see(&mut self, _scene: &Scene<'_>, _book: &Casebook, fact: &Fact) {
+    pub fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) {
         match fact {
             Fact::Answered(reply) => {
                 if let Asks::Submit(submission) = &reply.request.asks {
@@ -110,8 +113,19 @@ impl Sometimes {
                     }
                 }
             }
+            Fact::Seen(Observation::Started { .. }) if *scene.settings != scene.plan.server => {
+                self.count("server started with other settings");
+            }
             Fact::Seen(what) => self.saw(what),
+            Fact::Notified(conn, method) if method == "mining.set_difficulty" => {
+                if book.sessions.get(conn).is_some_and(|session| session.newest.is_some()) {
+                    self.count("difficulty changed under way");
+                }
+            }
             Fact::Job(_, given, true) => {
+                if given.target == given.job.block_target {
+                    self.count("difficulty is the network's");
+                }
                 let bytes = &given.job.coinbase2;
                 let m7 = bytes.windows(6).any(|part| part == [0x6a, 0x25, 0xd1, 0x61, 0x73, 0x68]);
                 if m7 {

@@ -127,7 +127,7 @@ impl Templates {
         given: &Given,
         coinbase: &Transaction,
     ) -> Result<(), (&'static str, String)> {
-        let expected = Expected::of(template, scene.plan.server.blind);
+        let expected = Expected::of(template, scene.settings.blind);
         let is = |law, holds: bool, what: &dyn Fn() -> String| {
             if holds { Ok(()) } else { Err((law, what())) }
         };
@@ -180,7 +180,7 @@ impl Templates {
             if sold || expected.given.contains(&(*slot, *h_star)) {
                 continue;
             }
-            let daemons = scene.plan.server.daemons.iter().enumerate();
+            let daemons = scene.settings.daemons.iter().enumerate();
             let mut daemons = daemons.filter(|(_, daemon)| daemon.slot == *slot && !taken(*slot));
             let (place, zero) = daemons
                 .next()
@@ -196,7 +196,7 @@ impl Templates {
                 return Err(("BMM-3", what));
             }
         }
-        for (place, daemon) in scene.plan.server.daemons.iter().enumerate() {
+        for (place, daemon) in scene.settings.daemons.iter().enumerate() {
             let due = daemon.zero || self.said_lately.contains_key(&(place, template.parent));
             let there = there.iter().any(|(slot, _)| *slot == daemon.slot);
             if due && !there && !taken(daemon.slot) {

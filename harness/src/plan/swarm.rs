@@ -4,10 +4,12 @@
 //! hides what only happens without it. Intensities are drawn by octaves. Limits are drawn within
 //! the bounds that the laws assume. Not in here: draws made while a plan runs.
 
+use simminer::persona::FAMILIES;
+
 use super::draw::{Draw, draw};
 use super::{
-    DaemonFault, DaemonPlan, DiskFault, Family, Habit, Item, LimitsPlan, MinerPlan, NetworkPlan,
-    NodeFault, Plan, Poison, ServerPlan, What,
+    Ask, DaemonFault, DaemonPlan, DiskFault, Family, Habit, Item, LimitsPlan, MinerPlan,
+    NetworkPlan, NodeFault, Plan, Poison, ServerPlan, VardiffPlan, What,
 };
 
 const SECOND_MS: u64 = 1_000;
@@ -71,8 +73,20 @@ fn server(seed: u64) -> ServerPlan {
             .into_iter()
             .map(|slot| DaemonPlan { slot: slot * 3, zero: draw.chance(600) })
             .collect(),
+        vardiff: vardiff(seed),
         limits: limits(&mut draw),
     }
+}
+
+/// In half of all runs difficulty follows the pace.
+fn vardiff(seed: u64) -> Option<VardiffPlan> {
+    let mut draw = draw(seed, "plan.vardiff", (0, 0));
+    draw.chance(500).then(|| {
+        let share_ms = draw.scaled(1_000, 8_000);
+        let min_hashes = draw.scaled(2, 16);
+        let max_hashes = draw.chance(300).then(|| draw.scaled(64, 4_096));
+        VardiffPlan { share_ms, min_hashes, max_hashes }
+    })
 }
 
 fn limits(draw: &mut Draw) -> LimitsPlan {
@@ -120,15 +134,37 @@ fn miners(seed: u64, count: u64, horizon_ms: u64, odd: bool) -> Vec<MinerPlan> {
             let mut draw = draw(seed, "plan.miner", (id, 0));
             let is_odd = odd && !habits.is_empty() && draw.chance(400);
             let early = draw.chance(700);
+            let habit = if is_odd { *draw.pick(&habits) } else { Habit::Honest };
+            let (family, asks) = character(seed, id, habit);
             MinerPlan {
                 id,
-                habit: if is_odd { *draw.pick(&habits) } else { Habit::Honest },
+                habit,
+                family,
+                asks,
                 share_ms: draw.scaled(share_ms, share_ms * 4),
                 joins_ms: draw.below(if early { 2_000 } else { horizon_ms }),
                 rolls: draw.chance(600),
             }
         })
         .collect()
+}
+
+/// The firmware that a miner has, and what it asks for. Odd ones are simminer: what is odd about
+/// them is enough.
+fn character(seed: u64, id: u64, habit: Habit) -> (Option<String>, Option<Ask>) {
+    let mut draw = draw(seed, "plan.character", (id, 0));
+    if habit != Habit::Honest {
+        return (None, None);
+    }
+    let family = draw.chance(400).then(|| (*draw.pick(&FAMILIES)).to_owned());
+    let hashes = draw.scaled(1, 10_000);
+    let asks = match draw.below(100) {
+        0..15 => Some(Ask::Suggest { hashes }),
+        15..20 => Some(Ask::Fix { hashes }),
+        20..25 => Some(Ask::Floor { hashes }),
+        _ => None,
+    };
+    (family, asks)
 }
 
 /// What items are drawn over.
@@ -289,7 +325,7 @@ impl Scope<'_> {
             if draw.chance(800) {
                 What::Crash { actions: draw.below(5), ms }
             } else {
-                What::Restart { ms }
+                What::Restart { ms, changed: draw.chance(500) }
             }
         });
     }

@@ -42,6 +42,7 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
         "Share difficulty above the network's",
         &[
             Law("BLOCK-1"),
+            Law("VAR-1"),
             Test(
                 "server/src/mining/difficulty.rs",
                 "the_networks_own_difficulty_is_never_exceeded",
@@ -265,7 +266,7 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
         "Quirks of the configure reply",
         &[Test("server/src/stratum/session.rs", "configure_answers_what_was_asked")],
     ),
-    (31, "Clock steps", &[Law("SHARE-2"), Law("LIVE-2")]),
+    (31, "Clock steps", &[Law("SHARE-2"), Law("LIVE-2"), Law("VAR-1")]),
     (32, "Ledger loss", &[Law("SHARE-1"), Law("BLOCK-2")]),
     (33, "Shared mutable templates", &[Law("JOB-2"), Law("DET-1")]),
     (

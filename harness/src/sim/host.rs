@@ -11,7 +11,7 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixTime};
-use server::config::{Config, Fallback, Limits, Miners, OwnSidechain};
+use server::config::{Config, Fallback, Limits, Miners, OwnSidechain, PortRules, VardiffRules};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::pool::Counters;
@@ -20,12 +20,13 @@ use server::pool::event::Event;
 
 use super::queue::Micros;
 use super::seam::{Canary, Seam};
-use crate::plan::Plan;
+use crate::plan::{self, LimitsPlan, Plan, ServerPlan};
 
 /// The machine.
 #[derive(Debug)]
 pub struct Host {
-    config: Config,
+    /// The settings of the process that runs, and of the next one.
+    settings: (ServerPlan, ServerPlan),
     seam: Seam,
     /// When the process was last handed something.
     last: Now,
@@ -47,7 +48,7 @@ impl Host {
     /// A machine on which nothing runs.
     pub fn new(plan: &Plan, canary: Option<Canary>) -> Self {
         Self {
-            config: config(plan),
+            settings: (plan.server.clone(), plan.server.clone()),
             seam: Seam::new(canary),
             last: Now::default(),
             pool: None,
@@ -86,7 +87,21 @@ impl Host {
         self.wake = (self.wake.0 + 1, None);
         self.seam.start();
         let now = self.clocks(now, unix);
-        self.pool = Some(Pool::new(self.config.clone(), recovered, now));
+        self.settings.0 = self.settings.1.clone();
+        let config = self.seam.config(config(&self.settings.0));
+        self.pool = Some(Pool::new(config, recovered, now));
+    }
+
+    /// The settings of the process that runs, or ran last.
+    pub const fn settings(&self) -> &ServerPlan {
+        &self.settings.0
+    }
+
+    /// The next process gets other settings than this one, where they are `changed`.
+    pub fn change_settings(&mut self, changed: bool) {
+        if changed {
+            self.settings.1 = self.settings.0.changed();
+        }
     }
 
     /// The process is gone, in whatever way.
@@ -224,26 +239,36 @@ impl Host {
     }
 }
 
-fn config(plan: &Plan) -> Config {
-    let server = &plan.server;
+fn config(server: &ServerPlan) -> Config {
     let fallback = |zero| if zero { Fallback::Zero } else { Fallback::Skip };
     let sidechains = server.daemons.iter().map(|daemon| OwnSidechain {
         fallback: fallback(daemon.zero),
         ..OwnSidechain::new(Slot(daemon.slot))
     });
-    let difficulty = plan.difficulty().parse::<Difficulty>();
-    assert!(difficulty.is_ok(), "{} is a difficulty", plan.difficulty());
+    let difficulty = difficulty(server.share_hashes);
+    let vardiff = server.vardiff.map(|vardiff| VardiffRules {
+        share_interval: Duration::from_millis(vardiff.share_ms),
+        min: self::difficulty(vardiff.min_hashes),
+        max: vardiff.max_hashes.map(self::difficulty),
+    });
     Config {
         network: Network::Regtest,
         payout: payout(),
-        difficulty: difficulty.unwrap_or(Difficulty::ONE),
+        difficulty,
         refresh: Duration::from_millis(server.refresh_ms),
         blind: if server.blind { Mode::On } else { Mode::Off },
         sidechains: sidechains.collect(),
         wishes: Wishes::default(),
-        miners: Miners::default(),
-        limits: limits(plan),
+        miners: Miners { ports: vec![PortRules { difficulty, vardiff }], solo: None },
+        limits: limits(&server.limits),
     }
+}
+
+fn difficulty(hashes: u64) -> Difficulty {
+    let text = plan::difficulty(hashes);
+    let difficulty = text.parse();
+    assert!(difficulty.is_ok(), "{text} is a difficulty");
+    difficulty.unwrap_or(Difficulty::ONE)
 }
 
 /// Where blocks pay to.
@@ -251,8 +276,7 @@ pub fn payout() -> ScriptBuf {
     ScriptBuf::from_bytes([&[0x00, 0x14][..], &[0x5a; 20]].concat())
 }
 
-fn limits(plan: &Plan) -> Limits {
-    let drawn = &plan.server.limits;
+fn limits(drawn: &LimitsPlan) -> Limits {
     let ms = Duration::from_millis;
     Limits {
         line_bytes: drawn.line_bytes,

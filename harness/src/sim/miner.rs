@@ -17,7 +17,7 @@ use simminer::work::Work;
 use super::observe::Conn;
 use super::queue::Micros;
 use crate::plan::draw::{Draw, draw};
-use crate::plan::{Habit, MinerPlan, Plan};
+use crate::plan::{self, Ask, Habit, MinerPlan, Plan};
 
 /// Hashes after which a search stops to look around, in shares.
 const SEARCH_SHARES: u64 = 4;
@@ -82,17 +82,7 @@ pub struct SimMiner {
 impl SimMiner {
     /// A miner that is not connected.
     pub fn new(plan: &Plan, miner: &MinerPlan) -> Self {
-        let mut persona = Persona::honest();
-        if miner.habit == Habit::Bursty {
-            persona.unanswered_max = 64;
-        }
-        let client = Client::new(ClientConfig {
-            user: worker(miner.id),
-            password: String::new(),
-            version_rolling: miner.rolls,
-            suggest_difficulty: None,
-            persona,
-        });
+        let client = Client::new(client_config(miner));
         Self {
             plan: miner.clone(),
             conn: None,
@@ -228,8 +218,9 @@ impl SimMiner {
             self.shares += 1;
             self.found(now, &work, nonce);
         }
-        // New transactions wait in a newer job.
-        if found.is_some() || hasher.is_exhausted() || !self.client.is_live(&work) {
+        // New transactions, and perhaps another difficulty, wait in a newer job.
+        let is_newest = self.job.as_ref() == Some(&work.job.id);
+        if found.is_some() || hasher.is_exhausted() || !is_newest || !self.client.is_live(&work) {
             self.search_on(now);
         } else {
             self.go_on(now, work, hasher);
@@ -241,6 +232,28 @@ impl SimMiner {
             self.remembered.pop_front();
         }
         self.remembered.push_back(share);
+    }
+}
+
+/// What the miner's firmware is told.
+fn client_config(miner: &MinerPlan) -> ClientConfig {
+    let family = miner.family.as_deref();
+    let mut persona = family.and_then(Persona::family).unwrap_or_else(Persona::honest);
+    if miner.habit == Habit::Bursty {
+        persona.unanswered_max = 64;
+    }
+    let (suggestion, password) = match miner.asks {
+        None => (None, String::new()),
+        Some(Ask::Suggest { hashes }) => (plan::difficulty(hashes).parse().ok(), String::new()),
+        Some(Ask::Fix { hashes }) => (None, format!("d={}", plan::difficulty(hashes))),
+        Some(Ask::Floor { hashes }) => (None, format!("x,md={}", plan::difficulty(hashes))),
+    };
+    ClientConfig {
+        user: worker(miner.id),
+        password,
+        version_rolling: miner.rolls,
+        suggest_difficulty: suggestion,
+        persona,
     }
 }
 

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use server::config::Config;
 use server::journal::{DiskOp, Shelf};
 use server::pool::action::{Action, WriteId};
 use server::pool::event::{ConnId, Event};
@@ -56,10 +57,14 @@ pub enum Canary {
     StopsAsking,
     /// Everything that a miner sends is done twice.
     HearsTwice,
+    /// Difficulty follows another pace than the wished one.
+    MissesPace,
+    /// Difficulty leaves its bounds.
+    LeavesBounds,
 }
 
 /// Every canary, its name, and the laws of which one must break.
-pub const CANARIES: [(Canary, &str, &[&str]); 20] = [
+pub const CANARIES: [(Canary, &str, &[&str]); 22] = [
     (Canary::AnswersBeforeSafe, "answers-before-safe", &["BLOCK-2"]),
     (Canary::IgnoresFailedWrite, "ignores-failed-write", &["BLOCK-2"]),
     (Canary::RepliesTwice, "replies-twice", &["REPLY-1"]),
@@ -72,7 +77,7 @@ pub const CANARIES: [(Canary, &str, &[&str]); 20] = [
     (Canary::SwapsCommitments, "swaps-commitments", &["BMM-2", "BMM-3", "COIN-2"]),
     (Canary::PaysTooMuch, "pays-too-much", &["COIN-1"]),
     (Canary::BendsBranch, "bends-branch", &["JOB-4"]),
-    (Canary::AnnouncesEasier, "announces-easier", &["SHARE-2"]),
+    (Canary::AnnouncesEasier, "announces-easier", &["SHARE-2", "VAR-1"]),
     (Canary::ReusesJobIds, "reuses-job-ids", &["JOB-2"]),
     (Canary::FilesAsRejected, "files-as-rejected", &["BLOCK-4"]),
     (Canary::LeaksSessions, "leaks-sessions", &["RES-2", "REPLY-2"]),
@@ -80,12 +85,17 @@ pub const CANARIES: [(Canary, &str, &[&str]); 20] = [
     (Canary::TakesEverything, "takes-everything", &["SHARE-2"]),
     (Canary::StopsAsking, "stops-asking", &["LIVE-1"]),
     (Canary::HearsTwice, "hears-twice", &["REPLY-1"]),
+    (Canary::MissesPace, "misses-pace", &["VAR-1", "VAR-2"]),
+    (Canary::LeavesBounds, "leaves-bounds", &["VAR-1"]),
 ];
 
 /// Replies of which one goes wrong.
 const REPLIES: u64 = 30;
 /// Calls after which the node is not asked any more.
 const CALLS: u64 = 25;
+
+/// A difficulty that every hash meets.
+const HARDLY_ANY: &str = "1e-10";
 
 /// What passes between the server and its world.
 #[derive(Debug, Default)]
@@ -110,6 +120,21 @@ impl Seam {
             events: VecDeque::new(),
             working: BTreeSet::new(),
         }
+    }
+
+    /// The settings that the server gets instead.
+    pub fn config(&self, mut config: Config) -> Config {
+        for vardiff in config.miners.ports.iter_mut().filter_map(|port| port.vardiff.as_mut()) {
+            match self.canary {
+                Some(Canary::MissesPace) => vardiff.share_interval *= 16,
+                Some(Canary::LeavesBounds) => {
+                    vardiff.min = HARDLY_ANY.parse().unwrap_or(vardiff.min);
+                    vardiff.max = None;
+                }
+                _ => {}
+            }
+        }
+        config
     }
 
     /// Another process starts.

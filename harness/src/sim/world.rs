@@ -22,6 +22,7 @@ use super::queue::{Micros, Queue};
 use super::trace::{self, Trace};
 use super::upstream::{CallMove, Upstream};
 use super::{World, WorldEvent};
+use crate::oracle::pace::SETTLE_INTERVALS;
 use crate::oracle::{Broken, Panel, Scene};
 use crate::plan::Plan;
 use crate::sim::seam::Canary;
@@ -30,6 +31,8 @@ use crate::sim::seam::Canary;
 const START_UNIX: u32 = 1_700_000_000;
 /// How long the quiet phase lasts beside what the plan's own patience asks for.
 const QUIET_MS: u64 = 40_000;
+/// Wished shares for which it lasts where difficulty follows the pace.
+const PACE_INTERVALS: u64 = SETTLE_INTERVALS + 10;
 /// How long the miners have been gone when the run ends.
 const DRAIN_MS: u64 = 5_000;
 /// Events at one moment after which time is stuck.
@@ -163,7 +166,9 @@ impl<'p> Simulation<'p> {
         let limits = &self.plan.server.limits;
         let horizon = self.plan.horizon_ms;
         let patience = limits.call_patience_ms + limits.submit_patience_ms;
-        let quiet = QUIET_MS + 3 * self.plan.server.refresh_ms + patience;
+        let vardiff = self.plan.server.vardiff;
+        let pace = vardiff.map_or(0, |vardiff| vardiff.share_ms * PACE_INTERVALS);
+        let quiet = QUIET_MS + 3 * self.plan.server.refresh_ms + patience + pace;
         for (at, event) in [
             (horizon, Event::PhaseBegins(Phase::Quiet)),
             (horizon + quiet / 2, Event::QuietTip),
@@ -283,6 +288,7 @@ impl<'p> Simulation<'p> {
             now: self.now,
             phase: self.phase,
             plan: self.plan,
+            settings: self.host.settings(),
             world: &self.world,
             disk: &self.disk,
             run: self.host.run(),

@@ -14,7 +14,7 @@ use crate::oracle::reading::{bytes, number, text};
 use crate::sim::observe::Conn;
 
 /// Version bits that anybody may roll (BIP-0320).
-const ROLLABLE: u32 = 0x1fff_e000;
+pub(super) const ROLLABLE: u32 = 0x1fff_e000;
 
 /// What may be answered.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -112,7 +112,7 @@ fn standing(verdict: &mut Verdict, scene: &Scene<'_>, given: Option<&Given>, has
         verdict.codes.insert(21);
         return;
     };
-    let grace = scene.plan.server.limits.grace_ms * 1_000;
+    let grace = scene.settings.limits.grace_ms * 1_000;
     if given.left.is_some_and(|left| scene.now.since(left) > grace) {
         verdict.codes.insert(21);
     }

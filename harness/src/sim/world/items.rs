@@ -94,7 +94,8 @@ impl Simulation<'_> {
                 self.queue.put(self.later(1_000), Event::Crash(number));
                 return Some(1_000 + ms);
             }
-            What::Restart { ms } => {
+            What::Restart { ms, changed } => {
+                self.host.change_settings(changed);
                 self.stop();
                 return Some(15_000 + ms);
             }
