@@ -5,6 +5,9 @@
 #![expect(clippy::unwrap_used, reason = "a judge that does not judge fails the test")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "most refusals are of one kind")]
 
+#[path = "kernel/worlds.rs"]
+mod worlds;
+
 use bitcoin::consensus::encode::serialize;
 use bitcoin::{Block, BlockHash, ScriptBuf, Transaction};
 use harness::draft::faults::{FAULTS, ODD};
