@@ -80,7 +80,7 @@ pub enum Fact {
     Asked(Conn, Rc<Request>),
     /// A reply was sent.
     Answered(Reply),
-    /// A job was sent. True when nobody was sent it before.
+    /// A job was sent. True when nobody was sent it before, or not with this body.
     Job(Conn, Given, bool),
     /// Another notification was sent.
     Notified(Conn, String),
@@ -122,8 +122,8 @@ pub struct Session {
 pub struct Casebook {
     /// Connections that the server holds.
     pub sessions: BTreeMap<Conn, Session>,
-    /// Every job of this run, by id.
-    pub jobs: BTreeMap<String, Rc<Job>>,
+    /// Every job of this run, by id: its bodies, for small firmware may be given a leaner one.
+    pub jobs: BTreeMap<String, Vec<Rc<Job>>>,
     /// Blocks that were taken out of the chain on purpose.
     pub invalidated: BTreeSet<BlockHash>,
     /// Whether miners are let in.
@@ -345,9 +345,10 @@ impl Casebook {
         let job = known.or_else(|| reading::job(params).map(Rc::new));
         let job = job.ok_or_else(|| broken("REPLY-2", "is sent a job that is none"))?;
         self.last_job = Some((bytes.to_vec(), Rc::clone(&job)));
-        let first = !self.jobs.contains_key(&job.id);
+        let bodies = self.jobs.entry(job.id.clone()).or_default();
+        let first = !bodies.iter().any(|known| is_same_body(known, &job));
         if first {
-            self.jobs.insert(job.id.clone(), Rc::clone(&job));
+            bodies.push(Rc::clone(&job));
         }
         let Some(session) = self.sessions.get_mut(&conn) else { unreachable!("it was sent to") };
         let ready = session.one.is_some() && session.authorized;
@@ -416,6 +417,15 @@ impl Session {
     pub fn job(&self) -> Option<&Given> {
         self.jobs.get(self.newest.as_ref()?)
     }
+}
+
+/// Whether two jobs give the same headers.
+fn is_same_body(one: &Job, other: &Job) -> bool {
+    let body = |job: &Job| (job.previous_block, job.version, job.bits, job.time);
+    body(one) == body(other)
+        && one.coinbase1 == other.coinbase1
+        && one.coinbase2 == other.coinbase2
+        && one.branch == other.branch
 }
 
 fn error_code(error: &str) -> i64 {

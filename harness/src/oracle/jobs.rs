@@ -21,14 +21,23 @@ struct Former {
     parents: Vec<[u8; 32]>,
 }
 
+/// What a job id stands for.
+#[derive(Debug)]
+struct Known {
+    /// The process that gave it.
+    run: u32,
+    /// By the miners' family: small firmware may be given a leaner body, all of a kind the same.
+    bodies: BTreeMap<Option<String>, sha256::Hash>,
+}
+
 /// What a connection was offered: its extranonce1, and the parents of its jobs.
 type Offered = (Option<Vec<u8>>, Vec<[u8; 32]>);
 
 /// Judges names and leases.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    /// Every job of every run: a digest of what it is.
-    known: BTreeMap<String, sha256::Hash>,
+    /// Every job of every run, and a digest of what each kind of firmware was given as such.
+    known: BTreeMap<String, Known>,
     /// Who has which extranonce1 in this run.
     holders: BTreeMap<Vec<u8>, Conn>,
     formers: BTreeMap<Vec<u8>, Former>,
@@ -54,7 +63,11 @@ impl Oracle for Jobs {
                     self.leased(scene, reply.conn, one)?;
                 }
             }
-            Fact::Job(conn, given, first) => self.job(scene, *conn, given, *first)?,
+            Fact::Job(conn, given, first) => {
+                let miner = book.sessions.get(conn).map(|session| session.miner);
+                self.names_one_thing(scene, miner, given)?;
+                self.job(scene, *conn, given, *first)?;
+            }
             Fact::Seen(_) | Fact::Asked(..) | Fact::Answered(_) | Fact::Notified(..) => {}
         }
         Ok(())
@@ -94,12 +107,11 @@ impl Jobs {
         Ok(())
     }
 
-    fn job(
+    fn names_one_thing(
         &mut self,
         scene: &Scene<'_>,
-        conn: Conn,
+        miner: Option<u64>,
         given: &Given,
-        first: bool,
     ) -> Result<(), Broken> {
         let job = &given.job;
         let digest = sha256::Hash::hash(
@@ -115,8 +127,24 @@ impl Jobs {
             )
             .as_bytes(),
         );
-        let known = *self.known.entry(job.id.clone()).or_insert(digest);
-        hold("JOB-2", known == digest, || format!("job {} is two different jobs", job.id))?;
+        let plans = &mut scene.plan.miners.iter();
+        let family = plans.find(|plan| Some(plan.id) == miner).and_then(|plan| plan.family.clone());
+        let known = self.known.entry(job.id.clone());
+        let known = known.or_insert_with(|| Known { run: scene.run, bodies: BTreeMap::default() });
+        let same = *known.bodies.entry(family).or_insert(digest) == digest;
+        hold("JOB-2", same && known.run == scene.run, || {
+            format!("job {} is two different jobs", job.id)
+        })
+    }
+
+    fn job(
+        &mut self,
+        scene: &Scene<'_>,
+        conn: Conn,
+        given: &Given,
+        first: bool,
+    ) -> Result<(), Broken> {
+        let job = &given.job;
         if first && self.tip != Some(job.previous_block) {
             hold("JOB-5", job.clean, || {
                 format!("job {} has another parent than the last and is not clean", job.id)

@@ -4,6 +4,8 @@
 //! Hash rates are known here, for the plan gives them. A miner is judged by the difficulty that it
 //! holds, not by the shares that it had the luck to find. Floats are estimates, with room.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is no share may be a wish")]
+
 use std::collections::BTreeMap;
 
 use simminer::target::Target;
@@ -35,7 +37,7 @@ struct Told {
     /// Whether that is the network's own difficulty.
     is_capped: bool,
     since: Micros,
-    /// Shares taken since.
+    /// Shares found since.
     shares: u64,
     /// Whether the miner said since what can be a wish.
     asked: bool,
@@ -62,20 +64,19 @@ impl Oracle for Pace {
             Fact::Seen(Observation::Phase(Phase::Drain)) => {
                 return self.everybody_is_at_pace(scene, book, rules);
             }
-            Fact::Answered(reply) => {
-                if let (Asks::Submit(_), Ok(_)) = (&reply.request.asks, &reply.result)
-                    && let Some(told) = self.told.get_mut(&reply.conn)
-                {
-                    told.shares += 1;
-                }
-            }
-            Fact::Asked(conn, request) if !matches!(request.asks, Asks::Submit(_)) => {
+            Fact::Asked(conn, request) => {
                 if let Some(told) = self.told.get_mut(conn) {
-                    told.asked = true;
+                    match &request.asks {
+                        // Its answer may wait for the disk, and another difficulty need not.
+                        Asks::Submit(submission) => {
+                            told.shares += u64::from(submission.verdict.codes.is_empty());
+                        }
+                        _ => told.asked = true,
+                    }
                 }
             }
             Fact::Job(conn, given, _) => return self.told(scene, book, rules, *conn, given),
-            Fact::Seen(_) | Fact::Asked(..) | Fact::Notified(..) => {}
+            Fact::Seen(_) | Fact::Answered(_) | Fact::Notified(..) => {}
         }
         Ok(())
     }

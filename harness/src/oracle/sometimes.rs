@@ -11,7 +11,7 @@ use crate::sim::WorldEvent;
 use crate::sim::observe::{Ending, Observation};
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 47] = [
+pub const EXPECTED: [&str; 48] = [
     "block accepted",
     "block found while the node was away",
     "block invalidated after it was accepted",
@@ -37,6 +37,7 @@ pub const EXPECTED: [&str; 47] = [
     "item: Swizzle",
     "item: Trickle",
     "item: WallJump",
+    "job in another body",
     "job with a commitment",
     "job with transactions",
     "node call: Html",
@@ -123,6 +124,9 @@ impl Sometimes {
                 }
             }
             Fact::Job(_, given, true) => {
+                if book.jobs.get(&given.job.id).is_some_and(|bodies| bodies.len() > 1) {
+                    self.count("job in another body");
+                }
                 if given.target == given.job.block_target {
                     self.count("difficulty is the network's");
                 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bitcoin::{BlockHash, Transaction, consensus};
 use server::pool::action::Endpoint;
+use simminer::persona::Persona;
 
 use super::casebook::{Casebook, Fact, Given};
 use super::{Broken, Oracle, Scene, hold};
@@ -41,7 +42,7 @@ pub(super) struct Templates {
 }
 
 impl Oracle for Templates {
-    fn see(&mut self, scene: &Scene<'_>, _book: &Casebook, fact: &Fact) -> Result<(), Broken> {
+    fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
         match fact {
             Fact::Seen(Observation::Started { .. }) => *self = Self::default(),
             Fact::Seen(Observation::Called { call, endpoint, .. }) => {
@@ -56,7 +57,10 @@ impl Oracle for Templates {
             Fact::Seen(Observation::Chain(WorldEvent::BlockAccepted { hash, .. })) => {
                 return mined(scene, *hash);
             }
-            Fact::Job(_, given, true) => return self.judge(scene, given),
+            Fact::Job(conn, given, true) => {
+                let miner = book.sessions.get(conn).map(|session| session.miner);
+                return self.judge(scene, given, is_small(scene, miner));
+            }
             Fact::Seen(_)
             | Fact::Asked(..)
             | Fact::Answered(_)
@@ -93,7 +97,7 @@ impl Templates {
         }
     }
 
-    fn judge(&self, scene: &Scene<'_>, given: &Given) -> Result<(), Broken> {
+    fn judge(&self, scene: &Scene<'_>, given: &Given, small: bool) -> Result<(), Broken> {
         let job = &given.job;
         let broken = |law, what: String| Broken { law, what: format!("job {}: {what}", job.id) };
         let bytes = job.coinbase(&[1, 2, 3, 4], &[5; 8]);
@@ -109,7 +113,7 @@ impl Templates {
         }
         let mut first = None;
         for template in candidates {
-            let verdict = self.compare(scene, template, given, &coinbase);
+            let verdict = self.compare(scene, template, given, &coinbase, small);
             match verdict {
                 Ok(()) => return Ok(()),
                 Err(one) => first = first.or(Some(one)),
@@ -119,15 +123,20 @@ impl Templates {
         Err(broken(law, what))
     }
 
-    /// Whether the job is what this template must become.
+    /// Whether the job is what this template must become; for `small` firmware, with as few
+    /// commitments as it takes.
     fn compare(
         &self,
         scene: &Scene<'_>,
         template: &Template,
         given: &Given,
         coinbase: &Transaction,
+        small: bool,
     ) -> Result<(), (&'static str, String)> {
-        let expected = Expected::of(template, scene.settings.blind);
+        let mut expected = Expected::of(template, scene.settings.blind, &[]);
+        if small {
+            expected = without_what_is_left_out(scene, template, expected, coinbase)?;
+        }
         let is = |law, holds: bool, what: &dyn Fn() -> String| {
             if holds { Ok(()) } else { Err((law, what())) }
         };
@@ -160,7 +169,7 @@ impl Templates {
             let there = coinbase.output.iter().any(|output| output.script_pubkey == *kept);
             is("COIN-2", there, &|| format!("the output {kept:x} is missing"))?;
         }
-        self.own(scene, template, &expected, &one_each)
+        self.own(scene, template, &expected, &one_each, small)
     }
 
     /// Commitments that nobody bid for: ours, and only ours.
@@ -170,6 +179,7 @@ impl Templates {
         template: &Template,
         expected: &Expected,
         there: &[(u8, HStar)],
+        small: bool,
     ) -> Result<(), (&'static str, String)> {
         let taken = |slot: u8| {
             expected.bids.iter().any(|bid| bid.slot == slot)
@@ -199,12 +209,41 @@ impl Templates {
         for (place, daemon) in scene.settings.daemons.iter().enumerate() {
             let due = daemon.zero || self.said_lately.contains_key(&(place, template.parent));
             let there = there.iter().any(|(slot, _)| *slot == daemon.slot);
-            if due && !there && !taken(daemon.slot) {
+            if due && !small && !there && !taken(daemon.slot) {
                 return Err(("BMM-3", format!("slot {} carries no M7", daemon.slot)));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a miner's firmware holds small coinbases only.
+fn is_small(scene: &Scene<'_>, miner: Option<u64>) -> bool {
+    let plan = scene.plan.miners.iter().find(|plan| Some(plan.id) == miner);
+    let persona = plan.and_then(|plan| Persona::family(plan.family.as_deref()?));
+    persona.is_some_and(|persona| persona.coinbase_half_max < usize::MAX)
+}
+
+/// Of a plain template, bids may be left out: those that pay least, and what spends from them.
+fn without_what_is_left_out(
+    scene: &Scene<'_>,
+    template: &Template,
+    all: Expected,
+    coinbase: &Transaction,
+) -> Result<Expected, (&'static str, String)> {
+    let there = commitments(coinbase);
+    let is_kept = |bid: &Bid| there.contains(&(bid.slot, bid.h_star));
+    let bids = || all.bids.iter().zip(&all.fees);
+    let least_kept = bids().filter(|(bid, _)| is_kept(bid)).map(|(_, fee)| *fee).min();
+    let left_out: Vec<Bid> = bids().filter(|(bid, _)| !is_kept(bid)).map(|(bid, _)| *bid).collect();
+    if left_out.is_empty() || template.has_coinbase() {
+        return Ok(all);
+    }
+    let most_left = bids().filter(|(bid, _)| !is_kept(bid)).map(|(_, fee)| *fee).max();
+    if least_kept.is_some_and(|kept| Some(kept) < most_left) {
+        return Err(("BMM-2", format!("of {:?}, {left_out:?} pay more than what stays", all.bids)));
+    }
+    Ok(Expected::of(template, scene.settings.blind, &left_out))
 }
 
 /// A block of ours that the node took, judged as an enforcer would.

@@ -78,7 +78,9 @@ impl Submission {
             verdict.codes.insert(20);
         }
         let id = text(params, 1);
-        let job = id.as_ref().and_then(|id| book.jobs.get(id)).cloned();
+        let own = id.as_ref().and_then(|id| session.jobs.get(id)).map(|given| &given.job);
+        let any = || book.jobs.get(id.as_ref()?)?.first();
+        let job = own.or_else(any).cloned();
         if id.is_none() {
             verdict.codes.insert(20);
         }

@@ -1,7 +1,9 @@
 //! What a template must become: which transactions stay, what the coinbase pays and carries.
 
+use std::collections::BTreeSet;
+
 use bitcoin::hashes::{Hash as _, sha256d};
-use bitcoin::{BlockHash, ScriptBuf, Transaction, consensus};
+use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid, consensus};
 use serde::Deserialize;
 use simminer::work::Job;
 
@@ -88,6 +90,11 @@ impl Template {
         })
     }
 
+    /// Whether the node gave a coinbase with it, of which nothing can be left out.
+    pub(super) const fn has_coinbase(&self) -> bool {
+        self.coinbase.is_some()
+    }
+
     /// Whether `job` can have been made of it.
     pub(super) fn is_of(&self, job: &Job) -> bool {
         self.parent.to_byte_array() == job.previous_block && self.time == job.time
@@ -105,23 +112,41 @@ pub(super) struct Expected {
     pub(super) notes: Vec<ScriptBuf>,
     /// Bids that are in the block.
     pub(super) bids: Vec<Bid>,
+    /// What each of them pays.
+    pub(super) fees: Vec<u64>,
     /// Commitments that the node put into its coinbase.
     pub(super) given: Vec<(u8, HStar)>,
 }
 
 impl Expected {
-    /// What `template` must become; `blind` is whether bids are taken at all.
-    pub(super) fn of(template: &Template, blind: bool) -> Self {
-        let places = if template.coinbase.is_some() {
-            (0..template.transactions.len()).collect()
+    /// What `template` must become; `blind` is whether bids are taken at all. Without the bids that
+    /// were `left_out`, and what spends from them.
+    pub(super) fn of(template: &Template, blind: bool, left_out: &[Bid]) -> Self {
+        let all = &template.transactions;
+        let mut places: Vec<usize> = if template.coinbase.is_some() {
+            (0..all.len()).collect()
         } else {
             kept(template, blind)
         };
-        let all = &template.transactions;
+        let mut gone = BTreeSet::new();
+        places.retain(|place| {
+            let transaction = &all[*place].0;
+            let spends = |gone: &BTreeSet<Txid>| {
+                transaction.input.iter().any(|input| gone.contains(&input.previous_output.txid))
+            };
+            let stays = !bid(transaction).is_some_and(|bid| left_out.contains(&bid));
+            let stays = stays && !spends(&gone);
+            if !stays {
+                gone.insert(transaction.compute_txid());
+            }
+            stays
+        });
         let kept: Vec<&Transaction> = places.iter().map(|place| &all[*place].0).collect();
         let txids: Vec<[u8; 32]> =
             kept.iter().map(|one| one.compute_txid().to_byte_array()).collect();
         let bids = kept.iter().filter_map(|one| bid(one)).collect();
+        let are_bids = places.iter().filter(|place| bid(&all[**place].0).is_some());
+        let fees = are_bids.map(|place| all[*place].1).collect();
         let (value, notes) = if let Some(coinbase) = &template.coinbase {
             let notes = coinbase.output.iter().map(|output| output.script_pubkey.clone());
             let paid = coinbase.output.iter().map(|output| output.value.to_sat()).sum();
@@ -134,7 +159,7 @@ impl Expected {
         };
         let given = template.coinbase.iter().flat_map(|coinbase| &coinbase.output);
         let given = given.filter_map(|output| sidechain::m7(output.script_pubkey.as_bytes()));
-        Self { value, branch: branch(txids), notes, bids, given: given.collect() }
+        Self { value, branch: branch(txids), notes, bids, fees, given: given.collect() }
     }
 }
 
