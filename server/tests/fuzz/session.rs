@@ -22,6 +22,8 @@ use crate::world::World;
 
 /// As many lines as tell a story; more only make the search slow.
 const STEPS_MAX: usize = 100;
+/// For the same reason, as often as time may pass.
+const WAITS_MAX: usize = 6;
 const HELLO: &str = "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[]}\n\
      {\"id\":2,\"method\":\"mining.authorize\",\
      \"params\":[\"bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080\",\"x\"]}\n";
@@ -33,6 +35,7 @@ pub(crate) fn run(input: &[u8]) {
         _ => (false, input),
     };
     let mut world = World::new(solo);
+    let mut waits = 0;
     let mut seats = [const { Seat::empty() }; 4];
     for step in story.split_inclusive(|byte| *byte == b'\n').take(STEPS_MAX) {
         let (what, rest) = step.split_first().expect("no step is empty");
@@ -50,7 +53,10 @@ pub(crate) fn run(input: &[u8]) {
             b't' => world.new_tip(),
             b's' => world.finish_writes(true),
             b'f' => world.finish_writes(false),
-            b'w' => world.wait(100 << digit.min(9)),
+            b'w' if waits < WAITS_MAX => {
+                waits += 1;
+                world.wait(100 << digit.min(9));
+            }
             b'n' => world.judge_at_once(false),
             b'm' => world.judge_at_once(true),
             b'p' => world.publish(text),

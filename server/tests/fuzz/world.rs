@@ -287,7 +287,8 @@ impl World {
     }
 }
 
-/// Difficulties at which every hash is a share and every second one a block.
+/// Difficulties at which every hash is a share and every second one a block, and times so short
+/// that a story sees them end.
 fn config(solo: bool) -> Config {
     let difficulty = "1e-12".parse().expect("a difficulty");
     let share_interval = Duration::from_secs(5);
@@ -303,6 +304,11 @@ fn config(solo: bool) -> Config {
         sidechains: vec![OwnSidechain::new(Slot(98))],
         wishes: Wishes::default(),
         miners: Miners { ports, solo },
-        limits: Limits::default(),
+        limits: Limits {
+            handshake: Duration::from_secs(20),
+            idle: Duration::from_secs(90),
+            keep_stale: Duration::from_secs(30),
+            ..Limits::default()
+        },
     }
 }
