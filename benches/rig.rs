@@ -14,7 +14,7 @@ use server::Pool;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now};
-use server::config::{Config, Limits, Miners, PortId};
+use server::config::{Config, Limits, Miners, NodeRole, PortId};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::mining::job::JobId;
@@ -196,6 +196,7 @@ pub fn two_tips_apart(transactions: usize) -> [Reply; 2] {
 fn config() -> Config {
     Config {
         network: bitcoin::Network::Bitcoin,
+        nodes: vec![NodeRole::Follow],
         payout: crate::payout(),
         difficulty: "1e-12".parse().unwrap_or(Difficulty::ONE),
         refresh: REFRESH,

@@ -17,6 +17,9 @@ use crate::mining::difficulty::Difficulty;
 pub struct Config {
     /// The chain that the node must be on.
     pub network: Network,
+    /// The nodes, the preferred one first and to be followed. A node's place in this list is its
+    /// endpoint's number.
+    pub nodes: Vec<NodeRole>,
     /// Where the coinbase pays to.
     pub payout: ScriptBuf,
     /// What miners are given, eased to the network's own difficulty where that is lower.
@@ -41,6 +44,15 @@ impl Config {
         let rules = self.miners.ports.get(port.0).copied();
         rules.unwrap_or(PortRules { difficulty: self.difficulty, vardiff: None })
     }
+}
+
+/// What a node is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NodeRole {
+    /// Its templates are mined on, when no node before it in the list is well.
+    Follow,
+    /// It is handed found blocks and asked what became of them, and nothing else.
+    SubmitOnly,
 }
 
 /// The place of a port in the settings; the first is that of `STRATUM_PORT`.

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use crate::clock::{Instant, Now};
-use crate::config::Config;
+use crate::config::{Config, NodeRole};
 use crate::journal::{DiskOp, Recovered};
 use crate::mining::hash::Hash;
 use crate::mining::job::JobBook;
@@ -47,9 +47,12 @@ use event::{ConnId, Event};
 /// What a call was made for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Purpose {
-    Node(Question),
-    Submit(Hash),
-    Confirm(Hash),
+    Ask(Question),
+    /// Which node is handed which block.
+    Submit(usize, Hash),
+    Confirm(usize, Hash),
+    /// Which node is to prefer which block.
+    Prefer(usize, Hash),
     Commitment(usize),
     Connect(Delivery),
 }
@@ -138,6 +141,7 @@ impl Pool {
     /// A pool that continues after `recovered`. Its first actions are there at once.
     pub fn new(config: Config, recovered: &Recovered, now: Now) -> Self {
         let limits = &config.limits;
+        assert_eq!(config.nodes.first(), Some(&NodeRole::Follow), "there is a node to follow");
         let generation = recovered.generation.checked_add(1);
         assert!(generation.is_some(), "four billion starts");
         let generation = generation.unwrap_or_default();
@@ -156,7 +160,7 @@ impl Pool {
             follower: Follower::new(config.network, config.refresh, config.blind, limits),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
             deliveries: Deliveries::default(),
-            submitter: Submitter::new(limits.retry_pause),
+            submitter: Submitter::new(config.nodes.len(), limits.retry_pause),
             confirmations: Confirmations::default(),
             found: BTreeMap::new(),
             work: work::Work::default(),
@@ -243,9 +247,10 @@ impl Pool {
         // A cancelled call's reply may have been under way already.
         let Some(purpose) = self.calls.remove(&call) else { return };
         match purpose {
-            Purpose::Node(question) => self.on_node_reply(now, question, result),
-            Purpose::Submit(hash) => self.on_verdict(now, hash, result),
-            Purpose::Confirm(hash) => self.on_confirmation(hash, result),
+            Purpose::Ask(question) => self.on_node_reply(now, question, result),
+            Purpose::Submit(node, hash) => self.on_verdict(now, node, hash, result),
+            Purpose::Confirm(node, hash) => self.on_confirmation(now, node, hash, result),
+            Purpose::Prefer(node, hash) => blocks::on_preferred(node, &hash, result),
             Purpose::Commitment(index) => {
                 self.daemons[index].on_reply(now.mono, result);
                 self.on_commitment(now);
@@ -315,20 +320,20 @@ impl Pool {
 
     /// Makes every call that is due.
     fn ask(&mut self, now: Now) {
-        while let Some((hash, body)) = self.submitter.poll_submission(now.mono) {
+        while let Some((node, hash, body)) = self.submitter.poll_submission(now.mono) {
             let patience = self.config.limits.submit_patience;
-            self.call(Purpose::Submit(hash), Endpoint::Node, body, patience);
+            self.call(Purpose::Submit(node, hash), Endpoint::Node(node), body, patience);
         }
         while let Some((question, body)) = self.follower.poll_question(now.mono) {
             let patience = match question {
                 Question::LongPoll => self.config.limits.long_poll_patience,
                 Question::ChainInfo | Question::Template => self.config.limits.call_patience,
             };
-            self.call(Purpose::Node(question), Endpoint::Node, body, patience);
+            self.call(Purpose::Ask(question), Endpoint::Node(0), body, patience);
         }
-        while let Some((hash, body)) = self.confirmations.poll_question(now.mono) {
+        while let Some((node, hash, body)) = self.confirmations.poll_question(now.mono) {
             let patience = self.config.limits.call_patience;
-            self.call(Purpose::Confirm(hash), Endpoint::Node, body, patience);
+            self.call(Purpose::Confirm(node, hash), Endpoint::Node(node), body, patience);
         }
         self.ask_sidechains(now);
     }

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 use crate::clock::UnixTime;
-use crate::config::{Config, Limits, Miners, OwnSidechain, PortRules};
+use crate::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortRules};
 use crate::pool::Counters;
 use crate::pool::action::Halt;
 use crate::settings::{RpcEndpoint, Settings};
@@ -117,9 +117,10 @@ pub async fn serve_until(
         "drivechain-stratum starts"
     );
     let disk = FileDisk::open(&settings.data_dir)?;
+    let others = settings.other_nodes.iter().map(|node| &node.rpc);
     let daemons = settings.sidechains.iter().map(|sidechain| &sidechain.daemon);
     let endpoints: Vec<RpcEndpoint> =
-        core::iter::once(&settings.node).chain(daemons).cloned().collect();
+        core::iter::once(&settings.node).chain(others).chain(daemons).cloned().collect();
     let config = config(settings);
     let publishers = settings.node_zmq.clone();
     let (listener, connect, witness) = (door, TcpConnector, ());
@@ -148,6 +149,7 @@ fn config(settings: &Settings) -> Config {
     });
     Config {
         network: settings.network,
+        nodes: nodes(settings),
         payout: settings.payout.script.clone(),
         difficulty: settings.pool_difficulty,
         refresh: settings.job_refresh_interval,
@@ -157,6 +159,12 @@ fn config(settings: &Settings) -> Config {
         miners: miners(settings),
         limits: Limits::default(),
     }
+}
+
+/// The first node, then those of the settings file.
+fn nodes(settings: &Settings) -> Vec<NodeRole> {
+    let others = settings.other_nodes.iter().map(|node| node.role);
+    core::iter::once(NodeRole::Follow).chain(others).collect()
 }
 
 /// The first port's rules, then those of the settings file's.

@@ -10,6 +10,7 @@
 
 mod entries;
 mod listen;
+mod nodes;
 mod payout;
 mod reader;
 mod sections;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 use bitcoin::Network;
 
 pub use self::listen::{Listen, TlsFiles};
+pub use self::nodes::OtherNode;
 pub use self::payout::Payout;
 use self::reader::Reader;
 pub use self::sections::{SECTIONS, Section, table as sections_table};
@@ -56,6 +58,8 @@ pub struct Settings {
     pub node: RpcEndpoint,
     /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
     pub node_zmq: Vec<String>,
+    /// The nodes beside the first, the preferred ones first.
+    pub other_nodes: Vec<OtherNode>,
     /// The sidechains whose daemons are asked: that of `ENABLE_SIDECHAIN`, then the file's.
     pub sidechains: Vec<Sidechain>,
     /// What the coinbase should say of sidechains beside commitments (BIP-0300).

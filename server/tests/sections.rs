@@ -13,8 +13,10 @@ use insta::assert_snapshot;
 use server::bmm::Slot;
 use server::bmm::message::Declaration;
 use server::bmm::wishes::{VoteWish, Wishes};
-use server::config::{Fallback, SidechainKind};
-use server::settings::{self, Credentials, Loaded, SECTIONS, Settings, SettingsError, Sidechain};
+use server::config::{Fallback, NodeRole, SidechainKind};
+use server::settings::{
+    self, Credentials, Loaded, OtherNode, SECTIONS, Settings, SettingsError, Sidechain,
+};
 
 /// Loads `toml` as the settings file of somebody who forgot nothing else.
 fn load_with(toml: &str, variables: &[(&str, &str)]) -> Result<Loaded, SettingsError> {
@@ -301,4 +303,38 @@ fn the_readme_has_the_table_and_an_example_that_works() {
     let sidechains = settings.sidechains.iter().map(|each| (each.slot.0, each.kind));
     let expected = [(9, SidechainKind::Thunder), (98, SidechainKind::BestBlock)];
     assert_eq!(sidechains.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn nodes_beside_the_first_stand_in_the_file() {
+    let settings = settings(
+        "network = 'signet'\n[[node]]\nhost = 'two.example'\nuser = 'u'\npassword = 'p'\n\
+         zmq = 'tcp://two.example:28332'\n[[node]]\nport = 1\ncookie_file = '/c'\n\
+         submit_only = true\n[[node]]\n",
+    );
+    let [two, three, four] = &settings.other_nodes[..] else { panic!("three of them") };
+    let place = |node: &OtherNode| (node.rpc.host.clone(), node.rpc.port, node.role);
+    assert_eq!(place(two), ("two.example".to_owned(), 38_332, NodeRole::Follow));
+    assert_eq!(two.zmq, ["tcp://two.example:28332"]);
+    assert!(matches!(&two.rpc.credentials, Credentials::Basic { user, .. } if user == "u"));
+    assert_eq!(place(three), ("127.0.0.1".to_owned(), 1, NodeRole::SubmitOnly));
+    assert_eq!(three.rpc.credentials, Credentials::CookieFile("/c".into()));
+    assert_eq!((four.rpc.port, &four.rpc.credentials), (38_332, &Credentials::None));
+    assert_snapshot!(said_of(
+        "[[node]]\nuser = 'a:b'\nport = 0\nsubmit_only = 'maybe'\nzmq = 'here'\n"
+    ), @r"
+    port=0 ([[node]] 1 in drivechain-stratum.toml): is not a port, so there is nothing to
+      connect to; write a whole number from 1 to 65535
+    user ([[node]] 1 in drivechain-stratum.toml): has a colon, which ends a user name in
+      HTTP, so another user would be asked for; write what follows it into password
+    zmq=here ([[node]] 1 in drivechain-stratum.toml): here is no address that a node
+      publishes at, so nothing would be heard; write one such as tcp://127.0.0.1:28332
+    submit_only=maybe ([[node]] 1 in drivechain-stratum.toml): is neither yes nor no;
+      write true or false
+    ");
+    let both = "[[node]]\nuser = 'a'\ncookie_file = 'b'\n";
+    assert_snapshot!(said_of(both), @r"
+    cookie_file ([[node]] 1 in drivechain-stratum.toml) has no effect: user is set and
+      goes first
+    ");
 }

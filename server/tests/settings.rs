@@ -225,12 +225,12 @@ fn a_full_file_of_the_first_user_becomes_types() {
     assert_eq!(loaded.warnings, [""; 0]);
     assert_snapshot!(wrapped(&format!("{:?}", loaded.settings)), @r#"
     Settings { network: Signet, node: RpcEndpoint { host: "10.0.0.5", port: 38332,
-      credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], sidechains:
-      [Sidechain { slot: Slot(9), kind: BestBlock, daemon: RpcEndpoint { host: "localhost",
-      port: 6009, credentials: Basic { user: "side", password: ******** } }, header:
-      BmmHeader([209, 97, 115, 104]), fallback: Zero, priority: 0 }], wishes: Wishes {
-      proposals: [], acknowledgements: [], votes: None }, bmm_blind: On, payout: Payout {
-      script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
+      credentials: Basic { user: "drive", password: ******** } }, node_zmq: [], other_nodes:
+      [], sidechains: [Sidechain { slot: Slot(9), kind: BestBlock, daemon: RpcEndpoint {
+      host: "localhost", port: 6009, credentials: Basic { user: "side", password: ******** }
+      }, header: BmmHeader([209, 97, 115, 104]), fallback: Zero, priority: 0 }], wishes:
+      Wishes { proposals: [], acknowledgements: [], votes: None }, bmm_blind: On, payout:
+      Payout { script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
       89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY OP_CHECKSIG), description:
       "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0",
       stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 }, vardiff:

@@ -21,7 +21,7 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits, Miners, OwnSidechain, PortId};
+use server::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
 use server::pool::action::Halt;
@@ -49,6 +49,7 @@ use node::{Answer, H_STAR, Node, PATIENCE, refusal};
 fn config() -> Config {
     Config {
         network: Network::Regtest,
+        nodes: vec![NodeRole::Follow],
         payout: ScriptBuf::from_bytes(vec![0x51]),
         difficulty: "1".parse().expect("a difficulty"),
         refresh: Duration::from_secs(10),

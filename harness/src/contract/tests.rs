@@ -56,7 +56,7 @@ fn close(conn: ConnId) -> Step {
 }
 
 fn call(call: u64) -> Step {
-    let (endpoint, body, patience) = (Endpoint::Node, Bytes::new(), Duration::ZERO);
+    let (endpoint, body, patience) = (Endpoint::Node(0), Bytes::new(), Duration::ZERO);
     Step::Wants(Action::Call { call: CallId(call), endpoint, body, patience })
 }
 

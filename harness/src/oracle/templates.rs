@@ -74,7 +74,7 @@ impl Oracle for Templates {
 impl Templates {
     fn replied(&mut self, endpoint: Endpoint, parent: Option<BlockHash>, body: &[u8]) {
         match endpoint {
-            Endpoint::Node => {
+            Endpoint::Node(_) => {
                 if let Some(template) = Template::read(body) {
                     if self.newest.replace(template.parent) != Some(template.parent) {
                         self.said_lately.retain(|(_, parent), _| *parent != template.parent);

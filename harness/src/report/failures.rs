@@ -99,12 +99,15 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
     (
         11,
         "Verdicts of submitblock mistaken",
-        &[Law("BLOCK-4"), Test("server/src/node/submitter.rs", "verdicts_are_told_apart")],
+        &[Law("BLOCK-4"), Test("server/src/node/submitter/tests.rs", "verdicts_are_told_apart")],
     ),
     (
         12,
         "Two blocks in quick succession",
-        &[Law("BLOCK-1"), Test("server/src/node/submitter.rs", "two_blocks_at_once_both_go_out")],
+        &[
+            Law("BLOCK-1"),
+            Test("server/src/node/submitter/tests.rs", "two_blocks_at_once_both_go_out"),
+        ],
     ),
     (
         13,

@@ -11,7 +11,9 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixTime};
-use server::config::{Config, Fallback, Limits, Miners, OwnSidechain, PortRules, VardiffRules};
+use server::config::{
+    Config, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortRules, VardiffRules,
+};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::pool::Counters;
@@ -253,6 +255,7 @@ fn config(server: &ServerPlan) -> Config {
     });
     Config {
         network: Network::Regtest,
+        nodes: vec![NodeRole::Follow],
         payout: payout(),
         difficulty,
         refresh: Duration::from_millis(server.refresh_ms),

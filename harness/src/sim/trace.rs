@@ -139,7 +139,7 @@ fn text(bytes: &[u8]) -> String {
 
 fn to(endpoint: Endpoint) -> String {
     match endpoint {
-        Endpoint::Node => "node".to_owned(),
+        Endpoint::Node(place) => format!("node {place}"),
         Endpoint::Sidechain(place) => format!("daemon {place}"),
     }
 }

@@ -181,8 +181,8 @@ impl Upstream {
     ) {
         let there = now.after(self.way(key, "call.there"));
         let fault = match endpoint {
-            Endpoint::Node if self.faults.is_empty() => None,
-            Endpoint::Node => Some(*self.draw("call.fault", key).pick(&self.faults)),
+            Endpoint::Node(_) if self.faults.is_empty() => None,
+            Endpoint::Node(_) => Some(*self.draw("call.fault", key).pick(&self.faults)),
             Endpoint::Sidechain(_) => None,
         };
         let fault = fault.filter(|fault| applies(*fault, &body));
@@ -227,7 +227,7 @@ impl Upstream {
         let (body, fault) = (call.body.clone(), call.fault);
         match call.endpoint {
             Endpoint::Sidechain(place) => self.arrive_at_daemon(now, key, place, &body, world),
-            Endpoint::Node => {
+            Endpoint::Node(_) => {
                 if let Some(fault) = fault
                     && let Some(reply) = instead(fault)
                 {

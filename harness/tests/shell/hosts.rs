@@ -13,7 +13,7 @@ use harness::sim::World;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits, Miners};
+use server::config::{Config, Limits, Miners, NodeRole};
 use server::journal::{DiskOp, Recovered};
 use server::mining::block::FoundBlock;
 use server::mining::difficulty::Difficulty;
@@ -120,6 +120,7 @@ fn seconds() -> u32 {
 fn config(limits: Limits) -> Config {
     Config {
         network: bitcoin::Network::Regtest,
+        nodes: vec![NodeRole::Follow],
         payout: ScriptBuf::from_bytes(vec![0x51]),
         difficulty: Difficulty::ONE,
         refresh: Duration::from_secs(5),

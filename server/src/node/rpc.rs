@@ -190,6 +190,11 @@ pub fn confirmations(reply: &Result<HttpReply, CallError>) -> Result<i64, RpcErr
     read::<Header>(reply).map(|header| header.confirmations)
 }
 
+/// Asks to prefer a block to others of the same work.
+pub fn precious_block_request(hash: &Hash) -> Bytes {
+    request("preciousblock", &format!("[\"{}\"]", display_hash(hash)))
+}
+
 #[derive(Deserialize)]
 struct WireTemplate<'a> {
     version: i32,

@@ -1,13 +1,18 @@
-//! Hands found blocks to the node, and tells what became of them.
+//! Hands found blocks to every node at once, and tells what became of them.
 //!
-//! Only the node's own words are a verdict. Silence, a broken connection or an error about
-//! something else is none: the block is offered again until there is one.
+//! Only a node's own words are a verdict. Silence, a broken connection or an error about something
+//! else is none: the block is offered to that node again until there is one. A block is settled as
+//! soon as one node has it in its chain; while none has, a node that is silent may yet say so, and
+//! is waited for.
+
+mod siblings;
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use self::siblings::Siblings;
 use super::rpc::{self, CallError, HttpReply, RpcError};
 use crate::clock::Instant;
 use crate::mining::block::FoundBlock;
@@ -16,10 +21,17 @@ use crate::mining::hash::Hash;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Judged blocks whose hashes are remembered, so that none is offered twice.
 const JUDGED_MAX: usize = 1_024;
+/// Settled blocks that are still offered to nodes that were away; the oldest go first.
+const STRAGGLERS_MAX: usize = 16;
+/// How long one node's bad news waits for another's better, and how long a settled block is offered
+/// to a node that is away: then the nodes around it have told it, or nobody will.
+const PATIENCE: Duration = Duration::from_mins(10);
 /// bitcoind's code for a block that does not decode.
 const DECODE_FAILED: i64 = -22;
+/// bitcoind's word for a block whose parent it does not have: it may have it in a moment.
+const PARENT_UNKNOWN: &str = "prev-blk-not-found";
 
-/// What the node said of a block.
+/// What a node said of a block.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Verdict {
     /// It is in the node's chain.
@@ -57,36 +69,107 @@ impl Verdict {
         }
     }
 
-    /// Whether it ends the block's story.
-    pub const fn is_final(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
+    /// Whether the node has the block as valid: nothing better can be said of it.
+    const fn is_best(&self) -> bool {
+        matches!(self, Self::Accepted | Self::Duplicate)
     }
+
+    /// Whether it ends what the node has to say.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Accepted | Self::Duplicate | Self::Inconclusive => true,
+            Self::Rejected(why) => why != PARENT_UNKNOWN,
+            Self::Unknown(_) => false,
+        }
+    }
+
+    /// The smaller is the better news.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Accepted => 0,
+            Self::Duplicate => 1,
+            Self::Inconclusive => 2,
+            Self::Rejected(_) => 3,
+            Self::Unknown(_) => 4,
+        }
+    }
+}
+
+/// What a reply came to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Judged {
+    /// What this node said.
+    pub verdict: Verdict,
+    /// The block, as long as it is known.
+    pub block: FoundBlock,
+    /// What becomes of the block, when this reply settles that.
+    pub settled: Option<Verdict>,
+    /// A block of ours that this node should prefer to the one it just spoke of.
+    pub prefer: Option<Hash>,
 }
 
 #[derive(Debug)]
 struct Offer {
     block: FoundBlock,
+    since: Instant,
+    settled: bool,
+    /// By the node's place.
+    nodes: Vec<AtNode>,
+}
+
+/// How it stands with one node.
+#[derive(Clone, Debug)]
+struct AtNode {
     asked: bool,
     due: Instant,
     pause: Duration,
+    /// What it said last, if that says anything.
+    said: Option<Verdict>,
+}
+
+impl AtNode {
+    fn is_done(&self) -> bool {
+        self.said.as_ref().is_some_and(Verdict::is_final)
+    }
+
+    fn next(&self) -> Option<Instant> {
+        (!self.asked && !self.is_done()).then_some(self.due)
+    }
+}
+
+impl Offer {
+    /// What is to become of the block, if that can be told by now.
+    fn settles(&self, now: Instant) -> Option<Verdict> {
+        let said = self.nodes.iter().filter_map(|node| node.said.as_ref());
+        let best = said.min_by_key(|verdict| verdict.rank())?;
+        let is_over = best.is_best()
+            || self.nodes.iter().all(AtNode::is_done)
+            || now.since(self.since) >= PATIENCE;
+        is_over.then(|| best.clone())
+    }
 }
 
 /// The blocks that were found and are not yet judged.
 #[derive(Debug)]
 pub struct Submitter {
+    /// How many nodes there are.
+    nodes: usize,
     offers: BTreeMap<Hash, Offer>,
     judged: BTreeSet<Hash>,
     judged_in_order: VecDeque<Hash>,
+    siblings: Siblings,
     pause_max: Duration,
 }
 
 impl Submitter {
     /// Nothing was found yet. `pause_max` is the longest pause before a block is offered again.
-    pub fn new(pause_max: Duration) -> Self {
+    pub fn new(nodes: usize, pause_max: Duration) -> Self {
         Self {
+            nodes,
             offers: BTreeMap::new(),
             judged: BTreeSet::new(),
             judged_in_order: VecDeque::new(),
+            siblings: Siblings::default(),
             pause_max,
         }
     }
@@ -96,41 +179,65 @@ impl Submitter {
         if self.judged.contains(&block.hash) || self.offers.contains_key(&block.hash) {
             return false;
         }
-        let offer = Offer { block: block.clone(), asked: false, due: now, pause: FIRST_PAUSE };
+        let node = AtNode { asked: false, due: now, pause: FIRST_PAUSE, said: None };
+        let nodes = vec![node; self.nodes];
+        let offer = Offer { block: block.clone(), since: now, settled: false, nodes };
         self.offers.insert(block.hash, offer);
         true
     }
 
-    /// The next block to hand in, with the call's body; call again until `None`.
-    pub fn poll_submission(&mut self, now: Instant) -> Option<(Hash, Bytes)> {
-        let mut due = self.offers.values_mut().filter(|offer| !offer.asked && offer.due <= now);
-        let offer = due.next()?;
-        offer.asked = true;
-        Some((offer.block.hash, rpc::submit_request(&offer.block.bytes)))
+    /// The next block to hand in, to which node and with which body; call again until `None`.
+    pub fn poll_submission(&mut self, now: Instant) -> Option<(usize, Hash, Bytes)> {
+        for (hash, offer) in &mut self.offers {
+            let mut nodes = offer.nodes.iter_mut().enumerate();
+            let due = nodes.find(|(_, node)| node.next().is_some_and(|due| due <= now));
+            if let Some((place, node)) = due {
+                node.asked = true;
+                return Some((place, *hash, rpc::submit_request(&offer.block.bytes)));
+            }
+        }
+        None
     }
 
     /// When [`Self::poll_submission`] next has something.
     pub fn next_submission(&self) -> Option<Instant> {
-        self.offers.values().filter(|offer| !offer.asked).map(|offer| offer.due).min()
+        self.offers.values().flat_map(|offer| &offer.nodes).filter_map(AtNode::next).min()
     }
 
-    /// The node answered, or did not. The block comes back with a verdict that ends its story.
+    /// The node at this place answered, or did not.
     pub fn on_reply(
         &mut self,
         now: Instant,
+        node: usize,
         hash: Hash,
         reply: &Result<HttpReply, CallError>,
-    ) -> Option<(Verdict, Option<FoundBlock>)> {
+    ) -> Option<Judged> {
         let verdict = Verdict::read(reply);
         let offer = self.offers.get_mut(&hash)?;
-        assert!(offer.asked, "a reply answers a question");
-        if !verdict.is_final() {
-            offer.asked = false;
-            offer.due = now + offer.pause;
-            offer.pause = (offer.pause * 2).min(self.pause_max);
-            return Some((verdict, None));
+        let at = offer.nodes.get_mut(node)?;
+        assert!(at.asked, "a reply answers a question");
+        at.asked = false;
+        if !matches!(verdict, Verdict::Unknown(_)) {
+            at.said = Some(verdict.clone());
         }
-        let offer = self.offers.remove(&hash)?;
+        at.due = now + at.pause;
+        at.pause = (at.pause * 2).min(self.pause_max);
+        let settled = if offer.settled { None } else { offer.settles(now) };
+        offer.settled |= settled.is_some();
+        let block = offer.block.clone();
+        let is_over = offer.nodes.iter().all(AtNode::is_done);
+        if offer.settled && (is_over || now.since(offer.since) >= PATIENCE) {
+            self.offers.remove(&hash);
+        }
+        if settled.is_some() {
+            self.remember(hash);
+            self.forget_stragglers();
+        }
+        let prefer = self.siblings.on_verdict(node, &block, &verdict);
+        Some(Judged { verdict, block, settled, prefer })
+    }
+
+    fn remember(&mut self, hash: Hash) {
         self.judged.insert(hash);
         self.judged_in_order.push_back(hash);
         if self.judged_in_order.len() > JUDGED_MAX
@@ -138,88 +245,23 @@ impl Submitter {
         {
             self.judged.remove(&oldest);
         }
-        Some((verdict, Some(offer.block)))
     }
 
-    /// How many blocks are not judged.
+    fn forget_stragglers(&mut self) {
+        let settled = self.offers.iter().filter(|(_, offer)| offer.settled);
+        if settled.clone().count() > STRAGGLERS_MAX
+            && let Some(oldest) = settled.min_by_key(|(_, offer)| offer.since)
+        {
+            let oldest = *oldest.0;
+            self.offers.remove(&oldest);
+        }
+    }
+
+    /// How many blocks are not settled.
     pub fn pending(&self) -> usize {
-        self.offers.len()
+        self.offers.values().filter(|offer| !offer.settled).count()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[expect(clippy::unnecessary_wraps, reason = "the form in which replies come")]
-    fn answer(status: u16, body: &'static str) -> Result<HttpReply, CallError> {
-        Ok(HttpReply { status, body: Bytes::from_static(body.as_bytes()) })
-    }
-
-    /// FAILURES 11: neither error may be taken for the other.
-    #[test]
-    fn verdicts_are_told_apart() {
-        let rejected = |why: &str| Verdict::Rejected(why.to_owned());
-        let check = |status, body, expected| {
-            assert_eq!(Verdict::read(&answer(status, body)), expected, "{body}");
-        };
-        check(200, r#"{"result":null,"error":null,"id":1}"#, Verdict::Accepted);
-        check(200, r#"{"result":"duplicate","id":1}"#, Verdict::Duplicate);
-        check(200, r#"{"result":"inconclusive","id":1}"#, Verdict::Inconclusive);
-        check(200, r#"{"result":"duplicate-inconclusive","id":1}"#, Verdict::Inconclusive);
-        check(200, r#"{"result":"duplicate-invalid","id":1}"#, rejected("duplicate-invalid"));
-        check(200, r#"{"result":"bad-cb-amount","id":1}"#, rejected("bad-cb-amount"));
-        let undecodable = r#"{"result":null,"error":{"code":-22,"message":"Block decode failed"}}"#;
-        check(500, undecodable, rejected("Block decode failed"));
-        let unknown = |reply| assert!(matches!(Verdict::read(&reply), Verdict::Unknown(_)));
-        unknown(answer(200, "{}"));
-        unknown(answer(200, "{\"result\":nul"));
-        unknown(answer(200, r#"{"result":5,"id":1}"#));
-        unknown(answer(200, r#"{"result":true,"id":1}"#));
-        unknown(answer(500, "<html>oops</html>"));
-        unknown(answer(503, "Work queue depth exceeded"));
-        unknown(answer(401, ""));
-        unknown(answer(500, r#"{"result":null,"error":{"code":-28,"message":"Loading"}}"#));
-        unknown(Err(CallError::Timeout));
-        unknown(Err(CallError::Broken("reset".to_owned())));
-        unknown(Err(CallError::Connect("refused".to_owned())));
-    }
-
-    #[test]
-    fn offered_until_there_is_a_verdict_and_then_never_again() {
-        let block = FoundBlock { height: 1, hash: [1; 32], bytes: vec![0xab] };
-        let mut submitter = Submitter::new(Duration::from_millis(200));
-        let mut now = Instant::ZERO;
-        assert!(submitter.offer(now, &block));
-        assert!(!submitter.offer(now, &block), "the same block once");
-        for _ in 0..5 {
-            let (hash, body) = submitter.poll_submission(now).expect("due");
-            assert!(body.ends_with(br#""method":"submitblock","params":["ab"]}"#));
-            assert!(submitter.poll_submission(now).is_none(), "one question at a time");
-            let (verdict, ended) =
-                submitter.on_reply(now, hash, &Err(CallError::Timeout)).expect("known");
-            assert!(matches!(verdict, Verdict::Unknown(_)) && ended.is_none());
-            assert!(submitter.poll_submission(now).is_none(), "a pause first");
-            now = submitter.next_submission().expect("again, later");
-        }
-        assert_eq!(now.since(Instant::ZERO).as_millis(), 50 + 100 + 200 + 200 + 200);
-        let (hash, _) = submitter.poll_submission(now).expect("due");
-        let accepted = answer(200, r#"{"result":null,"id":1}"#);
-        let (verdict, ended) = submitter.on_reply(now, hash, &accepted).expect("known");
-        assert_eq!((verdict, ended), (Verdict::Accepted, Some(block.clone())));
-        assert_eq!(submitter.pending(), 0);
-        assert!(!submitter.offer(now, &block), "judged");
-    }
-
-    #[test]
-    fn two_blocks_at_once_both_go_out() {
-        let mut submitter = Submitter::new(Duration::from_secs(1));
-        for seed in [1, 2] {
-            let block = FoundBlock { height: 1, hash: [seed; 32], bytes: vec![seed] };
-            assert!(submitter.offer(Instant::ZERO, &block));
-        }
-        let first = submitter.poll_submission(Instant::ZERO).expect("one");
-        let second = submitter.poll_submission(Instant::ZERO).expect("the other");
-        assert_ne!(first.0, second.0);
-    }
-}
+mod tests;

@@ -19,8 +19,8 @@ pub struct WriteId(pub u64);
 /// Whom a call goes to.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Endpoint {
-    /// The node.
-    Node,
+    /// The node at this place of the configuration.
+    Node(usize),
     /// The daemon of the configured sidechain at this place.
     Sidechain(usize),
 }

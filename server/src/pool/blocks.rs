@@ -1,10 +1,11 @@
-//! What becomes of a found block: to disk and to the node in the same instant, offered until the
-//! node has judged it, and its finder told as soon as it cannot be lost.
+//! What becomes of a found block: to disk and to every node in the same instant, offered until they
+//! have judged it, and its finder told as soon as it cannot be lost.
 
 use tracing::{error, info, warn};
 
+use super::action::Endpoint;
 use super::event::ConnId;
-use super::{Kept, Pool, Written};
+use super::{Kept, Pool, Purpose, Written};
 use crate::bmm::check;
 use crate::clock::Now;
 use crate::journal::{DiskOp, Shelf};
@@ -13,8 +14,9 @@ use crate::mining::hash::{Hash, display_hash};
 use crate::mining::job::Job;
 use crate::mining::script_sig::Extranonce1;
 use crate::mining::share::{Candidate, Evaluation};
-use crate::node::rpc::{CallError, HttpReply};
-use crate::node::submitter::Verdict;
+use crate::node::confirmation::{Claim, Standing};
+use crate::node::rpc::{self, CallError, HttpReply};
+use crate::node::submitter::{Judged, Verdict};
 use crate::stratum::message::RequestId;
 
 impl Pool {
@@ -94,57 +96,86 @@ impl Pool {
     pub(super) fn on_verdict(
         &mut self,
         now: Now,
+        node: usize,
         hash: Hash,
         reply: &Result<HttpReply, CallError>,
     ) {
-        let Some((verdict, judged)) = self.submitter.on_reply(now.mono, hash, reply) else {
-            return;
-        };
-        let shown = display_hash(&hash);
-        match &verdict {
-            Verdict::Accepted => info!(hash = shown, verdict = "accepted", "block judged"),
+        let Some(judged) = self.submitter.on_reply(now.mono, node, hash, reply) else { return };
+        let Judged { verdict, block, settled, prefer } = judged;
+        log(node, &block, &verdict);
+        if let Some(first) = prefer {
+            let patience = self.config.limits.call_patience;
+            let body = rpc::precious_block_request(&first);
+            self.call(Purpose::Prefer(node, first), Endpoint::Node(node), body, patience);
+        }
+        match verdict {
+            Verdict::Accepted => {
+                if node == 0 {
+                    self.follower.expect_tip(now.mono, hash, Some(block.height));
+                }
+                self.confirmations.watch(now.mono, &block, node, Claim::InChain);
+            }
             Verdict::Duplicate => {
-                info!(hash = shown, verdict = "duplicate", "block judged: the node has it");
+                self.confirmations.watch(now.mono, &block, node, Claim::Had);
             }
             Verdict::Inconclusive => {
-                warn!(hash = shown, verdict = "inconclusive", "block judged: another was first");
+                self.confirmations.watch(now.mono, &block, node, Claim::Aside);
             }
-            Verdict::Rejected(why) => {
-                error!(
-                    hash = shown,
-                    verdict = "rejected",
-                    "block judged: {why}; look for it in DATA_DIR/blocks and report it, please"
-                );
-            }
-            Verdict::Unknown(why) => {
-                warn!(hash = shown, verdict = "unknown", "block not judged: {why}; offered again");
-            }
+            Verdict::Rejected(_) | Verdict::Unknown(_) => {}
         }
-        let (Some(block), Some(shelf)) = (judged, shelf(&verdict)) else { return };
-        // Whatever the node said, it said it of this block: nobody needs to wait any longer.
+        if let Some(verdict) = settled {
+            self.settle(now, &block, &verdict);
+        }
+    }
+
+    fn settle(&mut self, now: Now, block: &FoundBlock, verdict: &Verdict) {
+        let Some(shelf) = shelf(verdict) else { return };
+        let (height, hash) = (block.height, block.hash);
+        // Whatever a node said, it said it of this block: nobody needs to wait any longer.
         let has_file = self.found.get(&hash) != Some(&Kept::Never);
         self.block_is_safe(hash);
         self.found.remove(&hash);
         if has_file {
-            let op = DiskOp::SettleBlock { height: block.height, hash, shelf };
-            self.persist(Written::Settled, op);
+            self.persist(Written::Settled, DiskOp::SettleBlock { height, hash, shelf });
         }
-        if matches!(verdict, Verdict::Accepted | Verdict::Duplicate) {
-            self.connect_sidechains(now, &block);
-            self.note_proposals(&block);
+        if shelf == Shelf::Accepted {
+            self.connect_sidechains(now, block);
+            self.note_proposals(block);
         }
-        if verdict == Verdict::Accepted {
+        if *verdict == Verdict::Accepted {
             self.counters.blocks_accepted += 1;
-            self.follower.expect_tip(now.mono, hash, Some(block.height));
-            self.confirmations.watch(now.mono, block);
         }
     }
 
-    pub(super) fn on_confirmation(&mut self, hash: Hash, reply: &Result<HttpReply, CallError>) {
-        let Some(lost) = self.confirmations.on_reply(hash, reply) else { return };
+    pub(super) fn on_confirmation(
+        &mut self,
+        now: Now,
+        node: usize,
+        hash: Hash,
+        reply: &Result<HttpReply, CallError>,
+    ) {
+        match self.confirmations.on_reply(node, hash, reply) {
+            None => {}
+            Some(Standing::Joined(block, claim)) => self.block_joined(now, &block, claim),
+            Some(Standing::Left(block)) => self.block_left(&block),
+        }
+    }
+
+    /// A node's first word of the block was less than this.
+    fn block_joined(&mut self, now: Now, block: &FoundBlock, claim: Claim) {
+        self.counters.blocks_accepted += 1;
+        let (height, hash) = (block.height, block.display_hash());
+        info!(height, hash, "this block of ours is in the node's chain");
+        if claim == Claim::Aside {
+            self.connect_sidechains(now, block);
+            self.note_proposals(block);
+        }
+    }
+
+    fn block_left(&mut self, lost: &FoundBlock) {
         self.counters.blocks_lost_again += 1;
-        self.forget_proposals(&lost);
-        let why = match decode(&lost).map(|block| judge(&block)) {
+        self.forget_proposals(lost);
+        let why = match decode(lost).map(|block| judge(&block)) {
             Some(Err(breaches)) => format!("an enforcer invalidated it: {breaches}"),
             Some(Ok(())) | None => {
                 "it breaks no rule that this server knows: another block of its height won, or \
@@ -159,6 +190,46 @@ impl Pool {
             "a block that the node had accepted left its chain: {why}; it is kept in \
              DATA_DIR/blocks/accepted"
         );
+    }
+}
+
+/// Says what a node said of a block. Nodes count from 1, as people read the settings.
+fn log(node: usize, block: &FoundBlock, verdict: &Verdict) {
+    let (node, hash) = (node + 1, block.display_hash());
+    match verdict {
+        Verdict::Accepted => info!(node, hash, verdict = "accepted", "block judged"),
+        Verdict::Duplicate => {
+            info!(node, hash, verdict = "duplicate", "block judged: the node has it");
+        }
+        Verdict::Inconclusive => {
+            warn!(node, hash, verdict = "inconclusive", "block judged: another was first");
+        }
+        Verdict::Rejected(why) => {
+            error!(
+                node,
+                hash,
+                verdict = "rejected",
+                "block judged: {why}; look for it in DATA_DIR/blocks and report it, please"
+            );
+        }
+        Verdict::Unknown(why) => {
+            warn!(node, hash, verdict = "unknown", "block not judged: {why}; offered again");
+        }
+    }
+}
+
+/// A node was asked to keep the block of ours that the other nodes keep. It is a wish: a node that
+/// does not know the word, or is away, does as it would.
+pub(super) fn on_preferred(node: usize, hash: &Hash, reply: &Result<HttpReply, CallError>) {
+    let (node, hash) = (node + 1, display_hash(hash));
+    match rpc::result(reply) {
+        Ok(_) => info!(node, hash, "two blocks of ours compete: all nodes prefer this one"),
+        Err(error) => warn!(
+            node,
+            hash,
+            "two blocks of ours compete, and this node does not prefer the one that the others \
+             have: {error}; the next block decides"
+        ),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::wishes::Wishes;
 use crate::clock::UnixTime;
-use crate::config::{Fallback, Limits, Miners, OwnSidechain, PortId};
+use crate::config::{Fallback, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use crate::mining::block::FoundBlock;
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hash::sha256d;
@@ -27,6 +27,7 @@ mod faults;
 mod flow;
 mod garbage;
 mod manners;
+mod nodes;
 mod terms;
 mod thunder;
 mod transcripts;
@@ -51,6 +52,7 @@ struct Rig {
 fn config() -> Config {
     Config {
         network: bitcoin::Network::Regtest,
+        nodes: vec![NodeRole::Follow],
         payout: ScriptBuf::from_bytes(vec![0x51]),
         difficulty: Difficulty::ONE,
         refresh: Duration::from_secs(10),

@@ -42,7 +42,7 @@ pub struct Parts<L, C, D, W> {
     pub listener: L,
     /// How calls leave.
     pub connect: C,
-    /// The node, then the sidechain daemons in the order of the configuration.
+    /// The nodes, then the sidechain daemons, each in the order of the configuration.
     pub endpoints: Vec<RpcEndpoint>,
     /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
     pub publishers: Vec<String>,
@@ -82,12 +82,14 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         mono: Instant::from_nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)),
         unix: wall(),
     };
+    let nodes = config.nodes.len();
     let mut pool = Pool::new(config, &recovered, now());
     let (queue, disk_ends) = start_disk(disk, inbox_in.clone());
     let mut engine = Engine {
         listener: Some(listener),
         connect,
         endpoints,
+        nodes,
         disk: queue,
         disk_ends,
         connections: BTreeMap::new(),
@@ -159,6 +161,8 @@ struct Engine<L: Listener, C> {
     listener: Option<L>,
     connect: C,
     endpoints: Vec<RpcEndpoint>,
+    /// How many of them are nodes.
+    nodes: usize,
     disk: blocking::SyncSender<(WriteId, DiskOp)>,
     /// Answered or dropped once the disk is let go.
     disk_ends: oneshot::Receiver<()>,
@@ -215,8 +219,8 @@ impl<L: Listener, C: Connect> Engine<L, C> {
             }
             Action::Call { call, endpoint, body, patience } => {
                 let place = match endpoint {
-                    Endpoint::Node => 0,
-                    Endpoint::Sidechain(index) => index + 1,
+                    Endpoint::Node(index) => index,
+                    Endpoint::Sidechain(index) => self.nodes + index,
                 };
                 let endpoint = self.endpoints[place].clone();
                 let (connect, inbox) = (self.connect.clone(), self.inbox.clone());

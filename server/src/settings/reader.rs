@@ -10,6 +10,7 @@ use bitcoin::Network;
 use super::MASK;
 use super::entries::Entry;
 use super::listen;
+use super::nodes;
 use super::payout::Payout;
 use super::sections;
 use super::source::{Findings, Layer, Source};
@@ -31,6 +32,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let network = reader.read(&table::NETWORK, value::network);
     let node = node(reader, network);
     let node_zmq = reader.read(&table::NODE_ZMQ, value::publishers);
+    let other_nodes = nodes::nodes(reader, network);
     let own = sidechain(reader);
     let others = sections::sidechains(&mut reader.entries, &mut reader.findings);
     let wishes = wishes::wishes(&mut reader.entries, &mut reader.findings);
@@ -52,6 +54,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         network: network?,
         node: node?,
         node_zmq: node_zmq?,
+        other_nodes: other_nodes?,
         wishes: wishes?,
         sidechains: own?.into_iter().chain(others?).collect(),
         bmm_blind: if bmm_blind? { Mode::On } else { Mode::Off },

@@ -10,7 +10,7 @@ use super::entries::Entry;
 use super::reader::{SIDECHAIN_PORT_BASE, basic};
 use super::source::Findings;
 use super::table::Setting;
-use super::{RpcEndpoint, Sidechain, listen, value, wishes};
+use super::{RpcEndpoint, Sidechain, listen, nodes, value, wishes};
 use crate::bmm::Slot;
 
 /// A table of the settings file.
@@ -80,7 +80,7 @@ pub(super) const SIDECHAIN: Section = Section {
 
 /// Every section, in the order in which people read of them.
 pub const SECTIONS: &[Section] =
-    &[listen::LISTEN, SIDECHAIN, wishes::PROPOSE, wishes::ACKNOWLEDGE, wishes::VOTES];
+    &[nodes::NODE, listen::LISTEN, SIDECHAIN, wishes::PROPOSE, wishes::ACKNOWLEDGE, wishes::VOTES];
 
 /// The README's table of sections, in Markdown.
 pub fn table() -> String {

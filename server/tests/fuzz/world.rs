@@ -13,7 +13,9 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixTime};
-use server::config::{Config, Limits, Miners, OwnSidechain, PortId, PortRules, Solo, VardiffRules};
+use server::config::{
+    Config, Limits, Miners, NodeRole, OwnSidechain, PortId, PortRules, Solo, VardiffRules,
+};
 use server::journal::Recovered;
 use server::node::rpc::HttpReply;
 use server::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
@@ -282,7 +284,11 @@ impl World {
             json!("6a24aa21a9ede2f61c3f71d1defd3fa999dfa36953755c690689799962b48bebd836974e8cf9");
         self.template_text = self.template.to_string();
         for call in core::mem::take(&mut self.long_polls) {
-            self.calls.push((call, Endpoint::Node, "{\"method\":\"getblocktemplate\"}".to_owned()));
+            self.calls.push((
+                call,
+                Endpoint::Node(0),
+                "{\"method\":\"getblocktemplate\"}".to_owned(),
+            ));
         }
     }
 }
@@ -297,6 +303,7 @@ fn config(solo: bool) -> Config {
     let solo = solo.then_some(Solo { fee_basis_points: 150 });
     Config {
         network: Network::Regtest,
+        nodes: vec![NodeRole::Follow],
         payout: ScriptBuf::from_bytes(vec![0x51]),
         difficulty,
         refresh: Duration::from_secs(10),
