@@ -192,6 +192,9 @@ pub struct Limits {
     pub submit_patience: Duration,
     /// Longest pause before a failed call is made again.
     pub retry_pause: Duration,
+    /// How long miners are kept at work on a tip that no node confirms. Other pools have work on a
+    /// living one, and firmware goes there when this one falls silent.
+    pub tip_age: Duration,
     /// How long a stop waits for found blocks that the node has not answered for.
     pub stop_patience: Duration,
 }
@@ -223,6 +226,7 @@ impl Default for Limits {
             long_poll_patience: Duration::from_secs(90),
             submit_patience: Duration::from_secs(30),
             retry_pause: Duration::from_millis(500),
+            tip_age: Duration::from_mins(10),
             stop_patience: Duration::from_secs(10),
         }
     }

@@ -4,6 +4,7 @@
 //! time but what it is told.
 
 pub mod confirmation;
+pub mod failover;
 pub mod follower;
 pub mod notice;
 pub mod rpc;

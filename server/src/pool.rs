@@ -19,7 +19,8 @@ use crate::mining::job::JobBook;
 use crate::mining::ledger::Ledger;
 use crate::mining::script_sig::Extranonce1;
 use crate::node::confirmation::Confirmations;
-use crate::node::follower::{Follower, Question};
+use crate::node::failover::Failover;
+use crate::node::follower::Question;
 use crate::node::notice::Notice;
 use crate::node::sidechain::Daemon;
 use crate::node::sidechain::thunder::{Deliveries, Delivery};
@@ -47,7 +48,7 @@ use event::{ConnId, Event};
 /// What a call was made for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Purpose {
-    Ask(Question),
+    Ask(usize, Question),
     /// Which node is handed which block.
     Submit(usize, Hash),
     Confirm(usize, Hash),
@@ -93,6 +94,12 @@ pub struct Counters {
     pub blocks_accepted: u64,
     /// Blocks that left the node's chain soon after it took them.
     pub blocks_lost_again: u64,
+    /// Times that another node was followed, for the one before failed or lagged.
+    pub failovers: u64,
+    /// Times that a preferred node was followed again.
+    pub returns: u64,
+    /// Times that miners were left without work, for no node confirmed their tip.
+    pub work_stops: u64,
     /// Sidechain blocks that their daemon connected after one of our blocks committed to them.
     pub sidechain_blocks_connected: u64,
     /// Sidechain blocks that a block of ours commits to and that their daemon did not take.
@@ -119,7 +126,7 @@ pub struct Pool {
     leases: Leases,
     jobs: JobBook,
     ledger: Ledger,
-    follower: Follower,
+    nodes: Failover,
     daemons: Vec<Daemon>,
     deliveries: Deliveries,
     submitter: Submitter,
@@ -157,7 +164,7 @@ impl Pool {
             leases: Leases::default(),
             jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
             ledger: Ledger::new(limits.shares_seen),
-            follower: Follower::new(config.network, config.refresh, config.blind, limits),
+            nodes: Failover::new(&config),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
             deliveries: Deliveries::default(),
             submitter: Submitter::new(config.nodes.len(), limits.retry_pause),
@@ -192,9 +199,10 @@ impl Pool {
             Event::Replied { call, result } => self.on_replied(now, call, &result),
             Event::Persisted { write } => self.on_persisted(write),
             Event::PersistFailed { write, error } => self.on_persist_failed(write, &error),
-            Event::Notified { topic, body } => self.on_notice(now, &topic, &body),
+            Event::Notified { node, topic, body } => self.on_notice(now, node, &topic, &body),
             Event::Stop => self.on_stop(now),
         }
+        self.choose_node(now);
         self.ask(now);
         self.finish_stop(now);
     }
@@ -205,6 +213,8 @@ impl Pool {
         self.publish_if_ready(now);
         self.retire_jobs(now);
         self.look_at_miners(now);
+        self.choose_node(now);
+        self.stop_work_if_dead(now);
         self.ask(now);
         self.finish_stop(now);
     }
@@ -219,7 +229,9 @@ impl Pool {
         let stop = self.stopping.map(|since| since + self.config.limits.stop_patience);
         let publish = self.work.waits_until(self.config.limits.commitment_wait);
         let wakes = [
-            (self.follower.next_question(), Wake::AskNode),
+            (self.nodes.next_question(), Wake::AskNode),
+            (self.nodes.next_change(), Wake::ChooseNode),
+            (self.work.dies_at(self.config.limits.tip_age), Wake::StopWork),
             (self.submitter.next_submission(), Wake::OfferBlock),
             (self.confirmations.next_question(), Wake::ConfirmBlock),
             (publish, Wake::PublishJob),
@@ -235,7 +247,8 @@ impl Pool {
 
     /// Totals since the start.
     pub fn counters(&self) -> Counters {
-        Counters { sessions: self.sessions.len() as u64, ..self.counters }
+        let (failovers, returns) = self.nodes.changes();
+        Counters { sessions: self.sessions.len() as u64, failovers, returns, ..self.counters }
     }
 
     fn on_replied(
@@ -247,7 +260,7 @@ impl Pool {
         // A cancelled call's reply may have been under way already.
         let Some(purpose) = self.calls.remove(&call) else { return };
         match purpose {
-            Purpose::Ask(question) => self.on_node_reply(now, question, result),
+            Purpose::Ask(node, question) => self.on_node_reply(now, node, question, result),
             Purpose::Submit(node, hash) => self.on_verdict(now, node, hash, result),
             Purpose::Confirm(node, hash) => self.on_confirmation(now, node, hash, result),
             Purpose::Prefer(node, hash) => blocks::on_preferred(node, &hash, result),
@@ -285,11 +298,11 @@ impl Pool {
         }
     }
 
-    fn on_notice(&mut self, now: Now, topic: &[u8], body: &[u8]) {
+    fn on_notice(&mut self, now: Now, node: usize, topic: &[u8], body: &[u8]) {
         match Notice::parse(topic, body) {
-            Some(Notice::Tip(hash)) => self.follower.expect_tip(now.mono, hash, None),
-            Some(Notice::TipLeft) => self.follower.ask_now(now.mono),
-            Some(Notice::Mempool) => self.follower.look_at_mempool(now.mono),
+            Some(Notice::Tip(hash)) => self.nodes.expect_tip(now.mono, node, hash, None),
+            Some(Notice::TipLeft) => self.nodes.ask_now(now.mono, node),
+            Some(Notice::Mempool) => self.nodes.look_at_mempool(now.mono, node),
             None => {}
         }
     }
@@ -324,12 +337,12 @@ impl Pool {
             let patience = self.config.limits.submit_patience;
             self.call(Purpose::Submit(node, hash), Endpoint::Node(node), body, patience);
         }
-        while let Some((question, body)) = self.follower.poll_question(now.mono) {
+        while let Some((node, question, body)) = self.nodes.poll_question(now.mono) {
             let patience = match question {
                 Question::LongPoll => self.config.limits.long_poll_patience,
                 Question::ChainInfo | Question::Template => self.config.limits.call_patience,
             };
-            self.call(Purpose::Ask(question), Endpoint::Node(0), body, patience);
+            self.call(Purpose::Ask(node, question), Endpoint::Node(node), body, patience);
         }
         while let Some((node, hash, body)) = self.confirmations.poll_question(now.mono) {
             let patience = self.config.limits.call_patience;

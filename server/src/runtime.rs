@@ -122,7 +122,7 @@ pub async fn serve_until(
     let endpoints: Vec<RpcEndpoint> =
         core::iter::once(&settings.node).chain(others).chain(daemons).cloned().collect();
     let config = config(settings);
-    let publishers = settings.node_zmq.clone();
+    let publishers = publishers(settings);
     let (listener, connect, witness) = (door, TcpConnector, ());
     let parts = Parts { config, listener, connect, endpoints, publishers, disk, counters, witness };
     match run(parts, wall_clock, stop).await? {
@@ -157,8 +157,15 @@ fn config(settings: &Settings) -> Config {
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
         miners: miners(settings),
-        limits: Limits::default(),
+        limits: Limits { tip_age: settings.max_tip_age, ..Limits::default() },
     }
+}
+
+/// Where each node publishes, with its place.
+fn publishers(settings: &Settings) -> Vec<(usize, String)> {
+    let others = settings.other_nodes.iter().map(|node| &node.zmq);
+    let each = core::iter::once(&settings.node_zmq).chain(others).enumerate();
+    each.flat_map(|(node, zmq)| zmq.iter().map(move |address| (node, address.clone()))).collect()
 }
 
 /// The first node, then those of the settings file.

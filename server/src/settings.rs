@@ -82,6 +82,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Time between two templates of the same tip: 1 s to 1 h.
     pub job_refresh_interval: Duration,
+    /// How long miners are kept at work on a tip that no node confirms: 10 s to 1 day.
+    pub max_tip_age: Duration,
     /// Directory of the journal and the found blocks.
     pub data_dir: PathBuf,
     /// Form of the log.

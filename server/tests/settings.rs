@@ -194,6 +194,7 @@ fn defaults_are_the_documented_ones() {
     VARDIFF_MIN=0.0000001               # default
     VARDIFF_MAX=                        # default
     JOB_REFRESH_INTERVAL=10             # default
+    MAX_TIP_AGE=600                     # default
     DATA_DIR=./drivechain-stratum-data  # default
     LOG_FORMAT=text                     # default
     LOG_LEVEL=info                      # default
@@ -235,8 +236,8 @@ fn a_full_file_of_the_first_user_becomes_types() {
       "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0",
       stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 }, vardiff:
       Some(VardiffRules { share_interval: 5s, min: Difficulty { digits: 1, exponent: -7 },
-      max: None }), solo: None, listen: [], job_refresh_interval: 10s, data_dir:
-      "./drivechain-stratum-data", log_format: Text, log_level: "info" }
+      max: None }), solo: None, listen: [], job_refresh_interval: 10s, max_tip_age: 600s,
+      data_dir: "./drivechain-stratum-data", log_format: Text, log_level: "info" }
     "#);
 }
 
@@ -392,6 +393,9 @@ fn problems_of_single_values() {
     JOB_REFRESH_INTERVAL=3601 (environment): is not an interval, so new transactions would
       come at no known time; write whole seconds from 1 to 3600
     ");
+    for age in ["9", "86401", "x"] {
+        assert!(problem("MAX_TIP_AGE", age).contains("whole seconds from 10 to 86400"));
+    }
     assert_snapshot!(problem("JOB_REFRESH_INTERVAL", "2.5"), @r"
     JOB_REFRESH_INTERVAL=2.5 (environment): is not an interval, so new transactions would
       come at no known time; write whole seconds from 1 to 3600
@@ -879,6 +883,7 @@ fn the_listing_masks_secrets_and_names_sources() {
     VARDIFF_MIN=0.0000001                                   # default
     VARDIFF_MAX=                                            # default
     JOB_REFRESH_INTERVAL=10                                 # default
+    MAX_TIP_AGE=600                                         # default
     DATA_DIR=./drivechain-stratum-data                      # default
     LOG_FORMAT=text                                         # default
     LOG_LEVEL=info                                          # default

@@ -212,6 +212,14 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
                 "server/src/pool/tests/faults.rs",
                 "a_bad_template_is_refused_and_the_last_job_stays",
             ),
+            Test(
+                "server/src/node/failover/tests.rs",
+                "templates_that_make_no_job_are_a_reason_to_leave_for_a_while",
+            ),
+            Test(
+                "server/src/pool/tests/nodes.rs",
+                "without_any_node_there_is_no_work_in_the_end_and_at_once_when_one_is_back",
+            ),
         ],
     ),
     (
@@ -291,6 +299,10 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
             Test(
                 "server/src/pool/tests/faults.rs",
                 "a_node_in_trouble_is_asked_until_it_works_and_miners_keep_their_job",
+            ),
+            Test(
+                "server/src/pool/tests/nodes.rs",
+                "miners_stay_where_they_are_when_nodes_come_and_go",
             ),
         ],
     ),

@@ -5,6 +5,9 @@
 //! question's reply is believed only when it knows a higher block; otherwise the node is asked
 //! again at once.
 
+mod health;
+mod trouble;
+
 use core::time::Duration;
 use std::sync::Arc;
 
@@ -12,18 +15,14 @@ use bitcoin::Network;
 use bytes::Bytes;
 use tracing::{info, warn};
 
+use self::trouble::{Trouble, advice, template_advice};
 use super::rpc::{self, CallError, HttpReply, METHOD_NOT_FOUND, RpcError};
 use crate::bmm::auction::Mode;
 use crate::clock::Instant;
 use crate::config::Limits;
 use crate::mining::hash::{Hash, display_hash};
-use crate::mining::template::{Template, TemplateError};
+use crate::mining::template::Template;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How often one trouble is spoken of.
-const REMIND: Duration = Duration::from_mins(1);
-/// How soon after it another may be.
-const NEWS_PAUSE: Duration = Duration::from_secs(1);
 /// How long a template maker may lag behind its own node: an enforcer's does by 40-60 ms.
 const LAG_MAX: Duration = Duration::from_secs(1);
 /// How soon one that lags is asked again.
@@ -79,39 +78,13 @@ enum Again {
     Ask,
 }
 
-#[derive(Debug)]
-struct Trouble {
-    what: String,
-    since: Instant,
-    /// What was last said of it, and when.
-    said: Option<(Instant, String)>,
-    /// How long to wait before the next try.
-    pause: Duration,
-}
-
-impl Trouble {
-    /// The first failure, or one more after `last`.
-    fn after(last: Option<Self>, now: Instant, what: String, pause_max: Duration) -> Self {
-        let pause = last.as_ref().map_or(FIRST_PAUSE, |last| last.pause * 2).min(pause_max);
-        let since = last.as_ref().map_or(now, |last| last.since);
-        Self { what, since, said: last.and_then(|last| last.said), pause }
-    }
-
-    /// Whether it is to be spoken of; if so, it counts as said.
-    fn is_news(&mut self, now: Instant) -> bool {
-        let news = self.said.as_ref().is_none_or(|(when, said)| {
-            now.since(*when) >= if *said == self.what { REMIND } else { NEWS_PAUSE }
-        });
-        if news {
-            self.said = Some((now, self.what.clone()));
-        }
-        news
-    }
-}
-
 /// One node, as it is followed.
 #[derive(Debug)]
 pub struct Follower {
+    /// Its place among the nodes.
+    node: usize,
+    /// Whether its templates are mined on.
+    leads: bool,
     network: Network,
     refresh: Duration,
     blind: Mode,
@@ -119,6 +92,11 @@ pub struct Follower {
     /// The node answered as it should at least once.
     trusted: bool,
     tip: Option<(Hash, u32)>,
+    tip_since: Option<Instant>,
+    /// Since when it gives templates as it should.
+    well_since: Option<Instant>,
+    /// Since when its templates break rules that it does not know.
+    doubted: Option<Instant>,
     /// Counts the tips learnt, so that a reply's question can be told to be older than the tip.
     tips: u64,
     chain_info_asked: bool,
@@ -142,14 +120,25 @@ pub struct Follower {
 
 impl Follower {
     /// Nothing was asked yet.
-    pub fn new(network: Network, refresh: Duration, blind: Mode, limits: &Limits) -> Self {
+    pub fn new(
+        node: usize,
+        network: Network,
+        refresh: Duration,
+        blind: Mode,
+        limits: &Limits,
+    ) -> Self {
         Self {
+            node,
+            leads: true,
             network,
             refresh,
             blind,
             retry_pause_max: limits.retry_pause,
             trusted: false,
             tip: None,
+            tip_since: None,
+            well_since: None,
+            doubted: None,
             tips: 0,
             chain_info_asked: false,
             template_asked: None,
@@ -210,7 +199,13 @@ impl Follower {
 
     /// An enforcer's templates hold bids whatever is wanted.
     fn watches_bids(&self) -> bool {
-        self.blind == Mode::On || self.last.as_ref().is_some_and(|last| last.given.is_some())
+        let gives = || self.last.as_ref().is_some_and(|last| last.given.is_some());
+        self.leads && (self.blind == Mode::On || gives())
+    }
+
+    /// A node in reserve may take its template from where it lies.
+    fn wants_fresh(&self) -> bool {
+        self.leads && self.blind == Mode::On
     }
 
     /// How long a template is good for while nothing is heard.
@@ -235,6 +230,9 @@ impl Follower {
 
     /// The next question that is due, with its body; call again until `None`.
     pub fn poll_question(&mut self, now: Instant) -> Option<(Question, Bytes)> {
+        if self.doubt_ends().is_some_and(|end| end <= now) {
+            self.doubted = None;
+        }
         if !self.trusted {
             if self.chain_info_asked || now < self.ask_at {
                 return None;
@@ -245,15 +243,16 @@ impl Follower {
         if self.template_asked.is_none() && now >= self.ask_at {
             self.template_asked = Some(self.tips);
             self.template_began = now;
-            return Some((Question::Template, rpc::template_request(None, self.blind == Mode::On)));
+            return Some((Question::Template, rpc::template_request(None, self.wants_fresh())));
         }
+        let fresh = self.wants_fresh();
         let id = self.long_poll_id.as_deref()?;
         if self.long_poll_asked.is_some() || now < self.long_poll_at {
             return None;
         }
         self.long_poll_asked = Some(self.tips);
         self.long_poll_began = now;
-        Some((Question::LongPoll, rpc::template_request(Some(id), self.blind == Mode::On)))
+        Some((Question::LongPoll, rpc::template_request(Some(id), fresh)))
     }
 
     /// When [`Self::poll_question`] next has something.
@@ -284,6 +283,7 @@ impl Follower {
         match rpc::chain_info(reply) {
             Ok(chain) if chain.chain == self.network.to_core_arg() => {
                 info!(
+                    node = self.node + 1,
                     chain = chain.chain,
                     height = chain.blocks,
                     syncing = chain.syncing,
@@ -323,6 +323,9 @@ impl Follower {
         let asked = self.template_asked.take();
         let again = core::mem::replace(&mut self.again, Again::No);
         self.template_took = now.since(self.template_began);
+        if self.template_took >= health::HANG {
+            self.well_since = None;
+        }
         match self.read_template(reply) {
             Ok(template) => {
                 self.recovered(now);
@@ -335,6 +338,11 @@ impl Follower {
             }
             Err((what, advice)) => {
                 self.failed(now, what, advice);
+                // Since it was asked, which is long ago where it hangs.
+                let began = self.template_began;
+                if let Some(trouble) = &mut self.trouble {
+                    trouble.since = trouble.since.min(began);
+                }
                 News::Nothing
             }
         }
@@ -349,7 +357,7 @@ impl Follower {
         match self.read_template(reply) {
             Ok(template) => {
                 if self.long_poll_trouble.take().is_some_and(|trouble| trouble.said.is_some()) {
-                    info!("long poll works again");
+                    info!(node = self.node + 1, "long poll works again");
                 }
                 let same_tip = asked == Some(self.tips) && !self.is_higher(&template);
                 let pause = if same_tip { LONG_POLL_PACE } else { Duration::ZERO };
@@ -392,10 +400,13 @@ impl Follower {
             return News::Nothing;
         }
         self.long_poll_id.clone_from(&template.long_poll_id);
+        self.well_since.get_or_insert(now);
         if !known {
+            self.tip_since = Some(now);
             self.tip = Some((template.parent, template.height));
             self.tips += 1;
             info!(
+                node = self.node + 1,
                 height = template.height - 1,
                 hash = display_hash(&template.parent),
                 transactions = template.transactions.len(),
@@ -408,11 +419,13 @@ impl Follower {
     }
 
     fn failed(&mut self, now: Instant, what: String, advice: &str) {
+        self.well_since = None;
         let mut trouble = Trouble::after(self.trouble.take(), now, what, self.retry_pause_max);
         self.ask_at = now + trouble.pause;
         if trouble.is_news(now) {
             let (seconds, what) = (now.since(trouble.since).as_secs(), &trouble.what);
-            warn!(seconds, "node trouble: {what}; {advice}; asked again until it works");
+            let node = self.node + 1;
+            warn!(node, seconds, "node trouble: {what}; {advice}; asked again until it works");
         }
         self.trouble = Some(trouble);
     }
@@ -430,6 +443,7 @@ impl Follower {
         } else if self.trouble.is_none() && trouble.is_news(now) {
             let (seconds, what) = (now.since(trouble.since).as_secs(), &trouble.what);
             warn!(
+                node = self.node + 1,
                 seconds,
                 "long poll trouble: {what}; {advice}; until it works, a new tip is seen only \
                  every JOB_REFRESH_INTERVAL seconds"
@@ -440,47 +454,9 @@ impl Follower {
 
     fn recovered(&mut self, now: Instant) {
         if let Some(trouble) = self.trouble.take() {
-            info!(seconds = now.since(trouble.since).as_secs(), "node works again");
+            let seconds = now.since(trouble.since).as_secs();
+            info!(node = self.node + 1, seconds, "node works again");
         }
-    }
-}
-
-fn advice(error: &RpcError) -> &'static str {
-    match error {
-        RpcError::Call(CallError::Connect(_)) => "start the node, or correct RPC_HOST and RPC_PORT",
-        RpcError::Call(CallError::Timeout | CallError::Broken(_)) => {
-            "see what the node is busy with"
-        }
-        RpcError::Unauthorized(_) => {
-            "correct RPC_USER and RPC_PASSWORD, or name its cookie file in RPC_COOKIE_FILE; \
-             a 403 can also mean that rpcallowip leaves this machine out"
-        }
-        RpcError::Refused { code: -9, .. } => "the node has no peers: connect it",
-        RpcError::Refused { code: -10, .. } => "it is in its initial sync: mining starts after it",
-        RpcError::Refused { code: -28, .. } => "it is starting up",
-        RpcError::Refused { .. } => "see the node's log",
-        RpcError::NotRpc { .. } | RpcError::BadResult(_) => {
-            "check that RPC_HOST and RPC_PORT are a Bitcoin node's"
-        }
-    }
-}
-
-fn template_advice(error: &TemplateError) -> &'static str {
-    match error {
-        TemplateError::UnknownRule(_) => "a newer version of this server may know it",
-        TemplateError::Signet => "choose another NETWORK",
-        TemplateError::Coinbase(_) => {
-            "the template's maker gives a coinbase that this server does not understand"
-        }
-        TemplateError::Height(_)
-        | TemplateError::Bits(_)
-        | TemplateError::TargetMismatch(_)
-        | TemplateError::Value { .. }
-        | TemplateError::Transaction(_)
-        | TemplateError::TransactionHash { .. }
-        | TemplateError::WitnessCommitment
-        | TemplateError::WitnessCommitmentMissing
-        | TemplateError::Weight(_) => "the node or something between it and us is broken",
     }
 }
 

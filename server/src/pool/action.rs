@@ -130,6 +130,10 @@ pub enum Action {
 pub enum Wake {
     /// The node is to be asked.
     AskNode,
+    /// Another node may be the one to follow.
+    ChooseNode,
+    /// No node confirmed the tip for too long.
+    StopWork,
     /// A block is to be offered again.
     OfferBlock,
     /// An accepted block's standing is to be asked.

@@ -110,9 +110,7 @@ impl Pool {
         }
         match verdict {
             Verdict::Accepted => {
-                if node == 0 {
-                    self.follower.expect_tip(now.mono, hash, Some(block.height));
-                }
+                self.nodes.expect_tip(now.mono, node, hash, Some(block.height));
                 self.confirmations.watch(now.mono, &block, node, Claim::InChain);
             }
             Verdict::Duplicate => {

@@ -73,8 +73,10 @@ pub enum Event {
         /// Why, for people.
         error: String,
     },
-    /// The node published something unasked. It may come twice, late or never.
+    /// A node published something unasked. It may come twice, late or never.
     Notified {
+        /// Its place in the configuration.
+        node: usize,
         /// Its topic, such as `sequence`.
         topic: Bytes,
         /// What it says.

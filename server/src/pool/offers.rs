@@ -84,6 +84,9 @@ impl Pool {
         clean: bool,
         forms: &mut Forms,
     ) {
+        if self.work.is_dead() {
+            return;
+        }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         // Given out as often as can be told apart: the next job is not far.
         let Some(revision) = session.next_revision(job) else { return };
@@ -113,6 +116,44 @@ impl Pool {
              update it, or mine where fewer sidechains are committed to"
         )));
         self.close(conn, CloseReason::CoinbaseTooLarge);
+    }
+
+    /// The tip is dead, as far as anybody can tell: nobody gets work, and everybody hears why.
+    /// Connections stay, for firmware that has another pool goes there by itself when this one
+    /// falls silent, and finds its way back.
+    pub(super) fn say_why_there_is_no_work(&mut self) {
+        let line = message::show_message(
+            "No node confirms the tip any more: no new work until one does; the operator knows",
+        );
+        let working: Vec<ConnId> = self
+            .sessions
+            .iter_mut()
+            .filter(|(_, session)| session.has_work())
+            .map(|(conn, session)| {
+                session.say(&line);
+                *conn
+            })
+            .collect();
+        for conn in working {
+            self.flush(conn);
+        }
+    }
+
+    /// Who came while there was no work gets it; with `all`, everybody does.
+    pub(super) fn give_work_again(&mut self, now: Now, all: bool) {
+        let ready: Vec<(ConnId, bool)> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.is_ready())
+            .map(|(conn, session)| (*conn, session.has_work()))
+            .collect();
+        for (conn, has_work) in ready {
+            if !has_work {
+                self.bring_up_to_date(now.mono, conn);
+            } else if all {
+                self.give_again(now.mono, conn, false);
+            }
+        }
     }
 
     fn send(&mut self, conn: ConnId, bytes: Bytes) {

@@ -42,6 +42,10 @@ pub(super) struct Work {
     made: Option<Made>,
     /// When the daemons were last asked.
     asked: Option<Instant>,
+    /// When a node last confirmed the tip that miners work on.
+    confirmed: Option<Instant>,
+    /// Nobody did for too long, and there is no work.
+    dead: bool,
 }
 
 /// A template whose auction is held.
@@ -100,6 +104,16 @@ impl Work {
         self.waiting.map(|since| since + patience)
     }
 
+    /// When there is no more work, if no node confirms the tip for `age`.
+    pub(super) fn dies_at(&self, age: Duration) -> Option<Instant> {
+        self.confirmed.filter(|_| !self.dead).map(|when| when + age)
+    }
+
+    /// Whether there is no work, because no node confirms the tip.
+    pub(super) const fn is_dead(&self) -> bool {
+        self.dead
+    }
+
     /// Whether so long has passed since `then` that it is done anew.
     fn is_due(then: Option<Instant>, now: Instant, every: Duration) -> bool {
         then.is_none_or(|then| now.since(then) >= every)
@@ -115,19 +129,32 @@ impl Pool {
     pub(super) fn on_node_reply(
         &mut self,
         now: Now,
+        node: usize,
         question: Question,
         reply: &Result<HttpReply, CallError>,
     ) {
-        match self.follower.on_reply(now.mono, question, reply) {
+        match self.nodes.on_reply(now.mono, node, question, reply) {
             News::Nothing => {}
             News::Fatal(why) => self.halt(Halt::Fatal(why)),
             News::Template(template) => self.on_template(now, template),
         }
     }
 
+    /// Follows another node, when that is better.
+    pub(super) fn choose_node(&mut self, now: Now) {
+        if let Some(template) = self.nodes.weigh(now.mono) {
+            self.on_template(now, template);
+        }
+    }
+
     fn on_template(&mut self, now: Now, template: Arc<Template>) {
         let parent = template.parent;
-        let Some(settled) = self.settle_bids(template) else { return };
+        let Some(settled) = self.settle_bids(template) else {
+            return self.nodes.on_job(now.mono, false);
+        };
+        if self.work.dead {
+            self.work.made = None;
+        }
         let (tip_is_new, refresh) = (self.work.tip() != Some(parent), self.config.refresh);
         self.work.template = Some(settled.clone());
         if tip_is_new || Work::is_due(self.work.asked, now.mono, refresh) {
@@ -145,6 +172,40 @@ impl Pool {
         } else {
             self.publish_if_other(now, &settled);
         }
+        self.confirm(now, parent);
+    }
+
+    /// A node builds on `parent`: if miners do, their work is alive.
+    fn confirm(&mut self, now: Now, parent: Hash) {
+        if self.jobs.current().is_some_and(|job| job.template.parent == parent) {
+            self.work.confirmed = Some(now.mono);
+        }
+    }
+
+    /// Stops handing out work on a tip that no node has confirmed for too long (FAILURES 23): it is
+    /// most likely dead, and so is what is found on it.
+    pub(super) fn stop_work_if_dead(&mut self, now: Now) {
+        if self.work.dies_at(self.config.limits.tip_age).is_none_or(|when| now.mono < when) {
+            return;
+        }
+        self.work.dead = true;
+        self.counters.work_stops += 1;
+        error!(
+            seconds = self.config.limits.tip_age.as_secs(),
+            "no node confirms the tip that miners work on, and it is older than MAX_TIP_AGE: no \
+             more work until one does; see to the nodes"
+        );
+        self.say_why_there_is_no_work();
+    }
+
+    /// There is a living tip again.
+    fn revive(&mut self, now: Now, parent: Hash) -> bool {
+        self.confirm(now, parent);
+        let was_dead = core::mem::replace(&mut self.work.dead, false);
+        if was_dead {
+            info!("a node confirms the tip again: there is work again");
+        }
+        was_dead
     }
 
     /// A daemon answered: the last piece of a waiting job, or news for a published one.
@@ -266,11 +327,16 @@ impl Pool {
             self.jobs.current().is_some_and(|job| job.template.parent == template.parent);
         if same_tip && !self.jobs.has_room() {
             warn!("this tip has as many jobs as can be honoured: miners keep the last one");
+            if self.revive(now, template.parent) {
+                self.give_work_again(now, true);
+            }
             return;
         }
         let stakes = Stakes::of(settled, &self.choose(settled));
         self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
-        let Some(draft) = self.draft(settled) else { return };
+        let draft = self.draft(settled);
+        self.nodes.on_job(now.mono, draft.is_some());
+        let Some(draft) = draft else { return };
         let fewer = self.with_fewer_bids(settled, &draft.coinbase);
         let lean = fewer.and_then(|fewer| Some((self.draft(&fewer)?, fewer)));
         let lean_bids = lean.as_ref().map_or(settled.bids.len(), |(_, fewer)| fewer.bids.len());
@@ -283,6 +349,7 @@ impl Pool {
         let commitments = shown(&draft.choice);
         let messages = wishes::shown(draft.coinbase.outputs());
         let (job, clean) = self.jobs.publish(now.mono, Arc::clone(template), draft.coinbase, lean);
+        let was_dead = self.revive(now, template.parent);
         self.counters.jobs += 1;
         info!(
             job = %job.id,
@@ -297,6 +364,9 @@ impl Pool {
             "new job"
         );
         self.broadcast(now, &job, clean);
+        if was_dead {
+            self.give_work_again(now, false);
+        }
         self.listen_if_ready();
     }
 

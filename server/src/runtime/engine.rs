@@ -44,8 +44,8 @@ pub struct Parts<L, C, D, W> {
     pub connect: C,
     /// The nodes, then the sidechain daemons, each in the order of the configuration.
     pub endpoints: Vec<RpcEndpoint>,
-    /// Where the node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
-    pub publishers: Vec<String>,
+    /// Where which node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
+    pub publishers: Vec<(usize, String)>,
     /// Where writes go.
     pub disk: D,
     /// Told of every change of the totals.
@@ -100,8 +100,8 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         inbox: inbox_in,
     };
     engine.tell_when(stop);
-    for address in publishers {
-        engine.tasks.spawn(publisher::listen(address, engine.inbox.clone()));
+    for (node, address) in publishers {
+        engine.tasks.spawn(publisher::listen(node, address, engine.inbox.clone()));
     }
     let mut clock_was_first = false;
     let halt = loop {

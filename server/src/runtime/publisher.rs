@@ -19,15 +19,20 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 /// Pause before the next attempt.
 const CONNECT_PAUSE: Duration = Duration::from_secs(2);
 
-/// Passes on what `address` (`tcp://host:port`) publishes, for as long as anybody hears it.
-pub(super) async fn listen<Io: Send + 'static>(address: String, inbox: mpsc::Sender<Inbound<Io>>) {
+/// Passes on what the node at this place publishes at `address` (`tcp://host:port`), for as long as
+/// anybody hears it.
+pub(super) async fn listen<Io: Send + 'static>(
+    node: usize,
+    address: String,
+    inbox: mpsc::Sender<Inbound<Io>>,
+) {
     let mut works = None;
     while !inbox.is_closed() {
         let error = match subscribed(&address).await {
             Ok(mut socket) => {
                 works = Some(true);
                 info!(address, "hears what the node publishes");
-                pass_on(&mut socket, &inbox).await
+                pass_on(node, &mut socket, &inbox).await
             }
             Err(error) => error,
         };
@@ -55,10 +60,14 @@ async fn subscribed(address: &str) -> Result<SubSocket, ZmqError> {
 }
 
 /// Ends with the connection's error, or when nobody hears of it any more.
-async fn pass_on<Io>(socket: &mut SubSocket, inbox: &mpsc::Sender<Inbound<Io>>) -> ZmqError {
+async fn pass_on<Io>(
+    node: usize,
+    socket: &mut SubSocket,
+    inbox: &mpsc::Sender<Inbound<Io>>,
+) -> ZmqError {
     loop {
         let event = match socket.recv().await {
-            Ok(message) => event(&message),
+            Ok(message) => event(node, &message),
             Err(error) => return error,
         };
         let Some(event) = event else { continue };
@@ -69,7 +78,7 @@ async fn pass_on<Io>(socket: &mut SubSocket, inbox: &mpsc::Sender<Inbound<Io>>) 
 }
 
 /// A message has the topic, the body and a running number.
-fn event(message: &ZmqMessage) -> Option<Event> {
+fn event(node: usize, message: &ZmqMessage) -> Option<Event> {
     let (topic, body) = (message.get(0)?.clone(), message.get(1)?.clone());
-    Some(Event::Notified { topic, body })
+    Some(Event::Notified { node, topic, body })
 }

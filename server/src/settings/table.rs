@@ -219,6 +219,11 @@ pub(super) const JOB_REFRESH_INTERVAL: Setting =
         "Seconds between jobs with new transactions and a new sidechain block, 1 to 3600; a new \
          mainchain block or bid is never waited for.",
     );
+pub(super) const MAX_TIP_AGE: Setting = Setting::new("max-tip-age", "SECONDS", "600").means(
+    MINERS,
+    "Seconds for which miners are kept at work on a tip that no node confirms, 10 to 86400. Then \
+     the tip counts as dead: an alarm in the log, and no work until a node answers.",
+);
 pub(super) const DATA_DIR: Setting =
     Setting::new("data-dir", "DIRECTORY", "./drivechain-stratum-data").means(
         PROCESS,
@@ -262,6 +267,7 @@ pub const SETTINGS: &[Setting] = &[
     VARDIFF_MIN,
     VARDIFF_MAX,
     JOB_REFRESH_INTERVAL,
+    MAX_TIP_AGE,
     DATA_DIR,
     LOG_FORMAT,
     LOG_LEVEL,

@@ -22,6 +22,7 @@ use crate::config::{Fallback, SidechainKind};
 use crate::mining::difficulty::Difficulty;
 
 const REFRESH_SECONDS_MAX: u64 = 3_600;
+const TIP_AGE_SECONDS: core::ops::RangeInclusive<u64> = 10..=86_400;
 const SHARE_SECONDS_MAX: u64 = 600;
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOST_LENGTH_MAX: usize = 253;
@@ -323,6 +324,15 @@ pub(super) fn refresh_interval(value: &str) -> Parsed<Duration> {
     seconds.map(Duration::from_secs).ok_or_else(|| {
         "is not an interval, so new transactions would come at no known time; write whole seconds \
          from 1 to 3600"
+            .to_owned()
+    })
+}
+
+pub(super) fn tip_age(value: &str) -> Parsed<Duration> {
+    let seconds = value.parse().ok().filter(|seconds| TIP_AGE_SECONDS.contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| {
+        "is not an age, so miners would be kept on a dead tip for no known time; write whole \
+         seconds from 10 to 86400"
             .to_owned()
     })
 }

@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn publish(&mut self, message: &[u8]) {
         let (topic, body) = message.split_at(message.len().min(9));
         let topic = Bytes::copy_from_slice(topic.trim_ascii_end());
-        self.handle(Event::Notified { topic, body: Bytes::copy_from_slice(body) });
+        self.handle(Event::Notified { node: 0, topic, body: Bytes::copy_from_slice(body) });
     }
 
     /// So much time passes.

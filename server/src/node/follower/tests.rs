@@ -56,7 +56,7 @@ impl Rig {
     }
 
     fn blind(mode: Mode) -> Self {
-        let follower = Follower::new(Network::Regtest, REFRESH, mode, &Limits::default());
+        let follower = Follower::new(0, Network::Regtest, REFRESH, mode, &Limits::default());
         Self { follower, now: Instant::ZERO }
     }
 

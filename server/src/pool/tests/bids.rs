@@ -84,12 +84,12 @@ fn what_the_node_publishes_is_asked_for_at_once() {
     assert_eq!(rig.asked("getblocktemplate"), 1, "the long poll alone");
     let topic = Bytes::from_static(b"sequence");
     let body = Bytes::from([&[1; 32][..], b"A", &[0; 8]].concat());
-    rig.handle(Event::Notified { topic: topic.clone(), body });
+    rig.handle(Event::Notified { node: 0, topic: topic.clone(), body });
     assert_eq!(rig.asked("getblocktemplate"), 2);
     rig.reply("getblocktemplate", template_without(&[], 0));
     assert!(rig.hear(conn).contains("mining.notify"));
     let body = Bytes::from([&[2; 32][..], b"C"].concat());
-    rig.handle(Event::Notified { topic, body });
+    rig.handle(Event::Notified { node: 0, topic, body });
     assert_eq!(rig.asked("getblocktemplate"), 2);
     rig.reply("getblocktemplate", template(2, 145));
     assert!(Work::from(&rig.hear(conn), "00000000", 0).clean);

@@ -128,3 +128,64 @@ fn nodes_that_hold_different_blocks_of_ours_are_asked_to_prefer_one() {
     assert_eq!(rig.asked_of("preciousblock"), [1]);
     rig.reply_from(1, "preciousblock", json("null"));
 }
+
+/// The whole way: the first node goes away, and the second's templates are mined on, at that tip
+/// and then at the next.
+#[test]
+fn miners_stay_where_they_are_when_nodes_come_and_go() {
+    let mut rig = Rig::new(two());
+    rig.finish_writes();
+    for node in [0, 1] {
+        rig.reply_from(node, "getblockchaininfo", json(r#"{"chain":"regtest","blocks":100}"#));
+        rig.reply_from(node, "getblocktemplate", template(1, 101));
+    }
+    let (conn, heard) = rig.miner();
+    assert!(Work::from(&heard, "00000000", 0).clean, "a first job");
+    rig.wait(Duration::from_secs(10));
+    rig.reply_from(0, "getblocktemplate", refused());
+    rig.reply_from(1, "getblocktemplate", template(1, 101));
+    rig.wait(Duration::from_secs(1));
+    let job = Work::from(&rig.hear(conn), "00000000", 0);
+    assert!(!job.clean, "the same tip: nothing is lost");
+    rig.reply_from(1, "getblocktemplate", template(2, 102));
+    assert!(Work::from(&rig.hear(conn), "00000000", 0).clean, "the second one's tips count now");
+    assert_eq!((rig.closed.len(), rig.halted.clone()), (0, None));
+}
+
+/// FAILURES 23: never past so many seconds on a dead tip.
+#[test]
+fn without_any_node_there_is_no_work_in_the_end_and_at_once_when_one_is_back() {
+    let limits = Limits { tip_age: Duration::from_secs(30), ..Limits::default() };
+    let mut rig = Rig::mining(Config { limits, ..easy() });
+    let (conn, heard) = rig.miner();
+    let work = Work::from(&heard, "00000000", 5);
+    for _ in 0..29 {
+        rig.wait(Duration::from_secs(1));
+        if rig.asked("getblocktemplate") > 1 {
+            rig.reply("getblocktemplate", refused());
+        }
+    }
+    assert_eq!(rig.hear(conn), "", "the last job stays");
+    rig.wait(Duration::from_secs(1));
+    let said = rig.hear(conn);
+    assert!(said.contains("client.show_message") && !said.contains("notify"), "{said}");
+    assert_eq!(rig.pool.counters().work_stops, 1);
+    rig.wait(Duration::from_mins(5));
+    let (late, heard) = rig.miner();
+    assert!(
+        heard.contains("\"result\":true") && !heard.contains("mining.notify\",\"params"),
+        "{heard}"
+    );
+    assert_eq!(rig.hear(conn), "", "no word of work");
+    // What is found all the same is a block, and shares count.
+    let said = rig.say(conn, &work.submit(7, 5, work.nonce(0, false)));
+    assert!(said.contains("\"result\":true"), "{said}");
+    rig.say(conn, &work.submit(8, 5, work.nonce(0, true)));
+    assert_eq!(rig.asked("submitblock"), 1);
+
+    rig.reply("getblocktemplate", template(1, 101));
+    assert!(rig.hear(conn).contains("mining.notify"));
+    assert!(Work::from(&rig.hear(late), "00000001", 0).clean, "its first");
+    assert_eq!(rig.closed, []);
+    assert_eq!(rig.pool.counters().work_stops, 1);
+}
