@@ -6,12 +6,14 @@
 //! (`plan/swarm.rs`) and what happens when it runs (`sim/world.rs`).
 
 pub mod draw;
+mod fault;
 mod habit;
 mod pace;
 mod swarm;
 
 use serde::{Deserialize, Serialize};
 
+pub use fault::{DaemonFault, DiskFault, NodeFault, Poison};
 pub use habit::Habit;
 pub use pace::{Ask, VardiffPlan, difficulty};
 pub use swarm::Families;
@@ -55,6 +57,9 @@ pub struct ServerPlan {
     /// How difficulty follows each miner's pace; without, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vardiff: Option<VardiffPlan>,
+    /// A second node, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<SecondPlan>,
     /// The server's limits.
     pub limits: LimitsPlan,
 }
@@ -71,6 +76,15 @@ impl ServerPlan {
         };
         Self { blind: !self.blind, refresh_ms, share_hashes, ..self.clone() }
     }
+}
+
+/// A second node: a plain one, whatever the first is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SecondPlan {
+    /// How long a block takes from one node to the other.
+    pub delay_ms: u64,
+    /// Whether it is only handed blocks.
+    pub submit_only: bool,
 }
 
 /// One sidechain with a daemon of our own.
@@ -111,6 +125,13 @@ pub struct LimitsPlan {
     pub submit_patience_ms: u64,
     /// Longest pause before a failed call is made again.
     pub retry_pause_ms: u64,
+    /// How long miners are kept at work on a tip that no node confirms.
+    #[serde(default = "ten_minutes")]
+    pub tip_age_ms: u64,
+}
+
+const fn ten_minutes() -> u64 {
+    600_000
 }
 
 /// How far apart everybody is.
@@ -210,8 +231,22 @@ pub enum What {
         /// For how long.
         ms: u64,
     },
+    /// Calls to the second node go wrong.
+    Second {
+        /// How.
+        fault: NodeFault,
+        /// For how long.
+        ms: u64,
+    },
+    /// The nodes do not hear of each other's blocks.
+    Split {
+        /// For how long.
+        ms: u64,
+    },
     /// A rival mines on the tip.
     Rival,
+    /// A rival mines on the second node's tip, and that is where the block is known first.
+    SecondRival,
     /// Rivals mine a longer branch.
     Reorg {
         /// Blocks that leave the chain.
@@ -309,101 +344,6 @@ pub enum What {
     },
 }
 
-/// How calls to the node go wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NodeFault {
-    /// No connection.
-    Refused,
-    /// The call is lost: no effect, no answer.
-    Lost,
-    /// The call has its effect, the answer is lost.
-    ReplyLost,
-    /// The call has its effect, then the connection breaks.
-    ReplyBroken,
-    /// HTTP 500 and no JSON.
-    Http500,
-    /// HTTP 503: the work queue is full.
-    Http503,
-    /// HTTP 200 and a web page.
-    Html,
-    /// Half of the answer.
-    Truncated,
-    /// Far more than was asked for.
-    Huge,
-    /// Error -10.
-    InitialSync,
-    /// Error -28.
-    WarmingUp,
-    /// Answers take seconds.
-    Slow,
-    /// Long polls are never answered.
-    PollSilent,
-    /// Long polls are answered at once, with the same.
-    PollSame,
-    /// HTTP 401, once the server was let in before.
-    Unauthorized,
-}
-
-impl NodeFault {
-    /// All of them.
-    pub const ALL: [Self; 15] = [
-        Self::Refused,
-        Self::Lost,
-        Self::ReplyLost,
-        Self::ReplyBroken,
-        Self::Http500,
-        Self::Http503,
-        Self::Html,
-        Self::Truncated,
-        Self::Huge,
-        Self::InitialSync,
-        Self::WarmingUp,
-        Self::Slow,
-        Self::PollSilent,
-        Self::PollSame,
-        Self::Unauthorized,
-    ];
-}
-
-/// How a sidechain's daemon goes wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DaemonFault {
-    /// No connection.
-    Down,
-    /// Answers take longer than a job waits.
-    Slow,
-    /// Answers are no h\*.
-    Nonsense,
-}
-
-/// How templates break BIP-0301.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Poison {
-    /// A bid without its commitment.
-    BidWithoutCommitment,
-    /// Two commitments for one slot.
-    TwoCommitments,
-    /// The witness commitment is not that of the transactions.
-    WrongWitnessCommitment,
-}
-
-/// How the disk goes wrong.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DiskFault {
-    /// Writes take seconds.
-    Slow,
-    /// Writes fail: no room.
-    Full,
-    /// Writes fail at their sync.
-    SyncFails,
-    /// Writes do not end.
-    Hangs,
-}
-
 /// What a fault belongs to; a run leaves out whole families.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Family {
@@ -450,8 +390,9 @@ impl What {
             | Self::Partition { .. }
             | Self::Storm
             | Self::Swizzle { .. } => Family::Network,
-            Self::Node { .. } => Family::Node,
+            Self::Node { .. } | Self::Second { .. } | Self::Split { .. } => Family::Node,
             Self::Rival
+            | Self::SecondRival
             | Self::Reorg { .. }
             | Self::Flip { .. }
             | Self::Invalidate

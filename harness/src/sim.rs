@@ -16,6 +16,7 @@ pub mod node;
 pub mod observe;
 pub mod queue;
 pub mod seam;
+pub mod second;
 pub mod sidechain;
 pub mod trace;
 pub mod upstream;
@@ -27,6 +28,7 @@ use bitcoin::{BlockHash, TxOut};
 
 pub use jsonrpc::RpcReply;
 use node::{CannotMine, NodeChange, ParkedPoll, RpcOutcome, SimNode, TipCause};
+use second::SecondEvent;
 use sidechain::{HStar, Sidechain, SidechainChange};
 
 /// Something an observer of the world can see, in the order it happened.
@@ -86,10 +88,12 @@ pub enum WorldEvent {
     },
 }
 
-/// A node and the sidechains that follow it.
+/// A node and the sidechains that follow it; maybe a second node beside it.
 #[derive(Debug)]
 pub struct World {
     node: SimNode,
+    second: Option<SimNode>,
+    second_events: VecDeque<SecondEvent>,
     sidechains: BTreeMap<u8, Sidechain>,
     events: VecDeque<WorldEvent>,
 }
@@ -106,7 +110,8 @@ impl World {
         let start = node.tip();
         let sidechains =
             slots.into_iter().map(|slot| (slot, Sidechain::new(slot, seed, start))).collect();
-        Self { node, sidechains, events: VecDeque::new() }
+        let (second, second_events) = (None, VecDeque::new());
+        Self { node, second, second_events, sidechains, events: VecDeque::new() }
     }
 
     /// Answers one request to the node; `now` is in Unix seconds.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bitcoin::BlockHash;
 use bitcoin::hashes::{Hash as _, sha256d};
 use server::journal::{DiskOp, Shelf};
+use server::pool::action::Endpoint;
 
 use super::casebook::{Asks, Casebook, Fact, Reply, Submission};
 use super::{Broken, Oracle, Scene, hold};
@@ -40,8 +41,8 @@ type Hash = [u8; 32];
 #[derive(Debug, Default)]
 pub(super) struct Blocks {
     found: BTreeMap<Hash, Found>,
-    /// Found by what was received last, and not yet called in.
-    due: BTreeSet<Hash>,
+    /// Found by what was received last, and not yet handed to the node of this place.
+    due: BTreeSet<(Hash, usize)>,
     /// Calls of this run that hand in a block.
     calls: BTreeMap<u64, Hash>,
     writes: BTreeMap<u64, Hash>,
@@ -93,9 +94,9 @@ impl Blocks {
             return;
         }
         let parent = BlockHash::from_byte_array(job.previous_block);
-        let height = scene.world.node().chain().entry(parent).map_or(0, |entry| entry.height + 1);
+        let height = scene.world.height_after(parent).unwrap_or(0);
         self.found.insert(hash, Found { valid: true, height, ..Found::default() });
-        self.due.insert(hash);
+        self.due.extend((0..scene.world.nodes().count()).map(|node| (hash, node)));
     }
 
     fn answered(&self, reply: &Reply, submission: &Submission) -> Result<(), Broken> {
@@ -120,10 +121,10 @@ impl Blocks {
                 }
             }
             Observation::Ended(ending) => self.ended(scene, ending),
-            Observation::Called { call, body, .. } => {
+            Observation::Called { call, endpoint: Endpoint::Node(node), body } => {
                 if let Some(hash) = handed_in(body) {
                     self.calls.insert(*call, hash);
-                    self.due.remove(&hash);
+                    self.due.remove(&(hash, *node));
                     self.found.entry(hash).or_default().offered = true;
                 }
             }
@@ -146,10 +147,10 @@ impl Blocks {
                 found.refused = Some(reason.clone());
             }
             Observation::Done => {
-                let late = self.due.iter().next();
+                let late = self.due.first();
                 return hold("BLOCK-3", late.is_none(), || {
-                    let hash = late.map(|hash| BlockHash::from_byte_array(*hash));
-                    format!("block {hash:?} was not handed in in the instant it was found")
+                    let late = late.map(|(hash, node)| (BlockHash::from_byte_array(*hash), node));
+                    format!("{late:?}: not handed to that node in the instant it was found")
                 });
             }
             Observation::Phase(Phase::Drain) => return self.nothing_is_lost(scene),
@@ -172,11 +173,12 @@ impl Blocks {
             }
             DiskOp::SettleBlock { hash, shelf, .. } => {
                 let block = BlockHash::from_byte_array(*hash);
-                let chain = scene.world.node().chain();
-                let here = scene.world.node().block(block).is_some();
+                let here = scene.world.has_block(block);
+                let mut chains = scene.world.nodes().map(crate::sim::node::SimNode::chain);
+                let invalid = chains.any(|chain| chain.entry(block).is_some_and(|one| one.invalid));
                 let right = match shelf {
                     Shelf::Accepted | Shelf::Inconclusive => here,
-                    Shelf::Rejected => !here || chain.entry(block).is_some_and(|one| one.invalid),
+                    Shelf::Rejected => !here || invalid,
                 };
                 hold("BLOCK-4", right, || {
                     format!("block {block} is settled as {shelf:?}; the node has it: {here}")
@@ -197,7 +199,6 @@ impl Blocks {
     }
 
     fn nothing_is_lost(&self, scene: &Scene<'_>) -> Result<(), Broken> {
-        let node = scene.world.node();
         for (hash, found) in self.found.iter().filter(|(_, found)| found.valid) {
             let block = BlockHash::from_byte_array(*hash);
             // Neither a time that is too far ahead nor a parent that was invalidated since the job
@@ -205,7 +206,7 @@ impl Blocks {
             let refused = found.refused.as_deref();
             let is_invalid =
                 refused.is_some_and(|why| ["time-too-new", "bad-prevblk"].contains(&why));
-            let with_node = node.block(block).is_some();
+            let with_node = scene.world.has_block(block);
             hold("BLOCK-1", with_node || found.excused || is_invalid, || {
                 format!("the node never got block {block} of height {}: {found:?}", found.height)
             })?;

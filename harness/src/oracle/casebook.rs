@@ -203,6 +203,7 @@ impl Casebook {
             | Observation::Done
             | Observation::Woken { .. }
             | Observation::Chain(_)
+            | Observation::Second(_)
             | Observation::Complaint { .. }
             | Observation::Item { .. }
             | Observation::Phase(_) => {}

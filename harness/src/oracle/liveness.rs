@@ -12,9 +12,13 @@ use super::{Broken, Oracle, Scene, hold};
 use crate::sim::WorldEvent;
 use crate::sim::observe::{Conn, Observation, Phase};
 use crate::sim::queue::Micros;
+use crate::sim::second::SecondEvent;
 
 /// On top of every deadline, in milliseconds.
 const SLACK_MS: u64 = 1_000;
+/// With a second node, on top of what blocks take between the nodes: a node that lags is left after
+/// two seconds, and a node in reserve is asked every ten.
+const SECOND_MS: u64 = 12_500;
 /// Wakes at one moment after which the clock is not dealt with.
 const WAKES_AT_ONCE_MAX: u64 = 64;
 
@@ -39,7 +43,10 @@ impl Oracle for Liveness {
                 self.quiet = (*phase == Phase::Quiet).then_some(scene.now);
                 self.waiting.clear();
             }
-            Fact::Seen(Observation::Chain(WorldEvent::TipChanged { .. })) => {
+            Fact::Seen(
+                Observation::Chain(WorldEvent::TipChanged { .. })
+                | Observation::Second(SecondEvent::TipChanged { .. }),
+            ) => {
                 self.tip = Some(scene.now);
             }
             Fact::Seen(Observation::Opened { conn, .. }) if self.quiet.is_some() => {
@@ -73,7 +80,8 @@ impl Liveness {
             + limits.call_patience_ms
             + limits.retry_pause_ms
             + limits.commitment_wait_ms
-            + calls;
+            + calls
+            + server.second.map_or(0, |second| second.delay_ms + SECOND_MS);
         (ms + SLACK_MS) * 1_000
     }
 
@@ -102,13 +110,16 @@ impl Liveness {
         hold("LIVE-1", book.listening, || {
             "nothing goes wrong any more, and miners are not let in".to_owned()
         })?;
-        let tip = scene.world.node().tip().to_byte_array();
+        // Of two tips of the same height either will do.
+        let height = scene.world.nodes().map(|node| node.chain().height()).max();
+        let best = scene.world.nodes().filter(|node| Some(node.chain().height()) == height);
+        let tips: Vec<[u8; 32]> = best.map(|node| node.tip().to_byte_array()).collect();
         for (conn, session) in &book.sessions {
             if session.closing || !session.is_ready() {
                 continue;
             }
             let parent = session.job().map(|given| given.job.previous_block);
-            hold("LIVE-1", parent == Some(tip), || {
+            hold("LIVE-1", parent.is_some_and(|parent| tips.contains(&parent)), || {
                 let job = session.newest.as_deref().unwrap_or("none");
                 format!("conn {conn} mines on job {job}, which is not on the node's tip")
             })?;

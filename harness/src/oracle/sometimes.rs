@@ -9,14 +9,17 @@ use super::casebook::{Asks, Casebook, Fact};
 use crate::plan::What;
 use crate::sim::WorldEvent;
 use crate::sim::observe::{Ending, Observation};
+use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 48] = [
+pub const EXPECTED: [&str; 54] = [
+    "another node is followed",
     "block accepted",
     "block found while the node was away",
     "block invalidated after it was accepted",
     "block share answered",
     "block sidelined",
+    "block taken by the second node first",
     "connection cut off",
     "daemon down",
     "daemon slow",
@@ -33,6 +36,9 @@ pub const EXPECTED: [&str; 48] = [
     "item: Reorg",
     "item: Reset",
     "item: Stall",
+    "item: Second",
+    "item: SecondRival",
+    "item: Split",
     "item: Storm",
     "item: Swizzle",
     "item: Trickle",
@@ -58,6 +64,7 @@ pub const EXPECTED: [&str; 48] = [
     "submission refused: low difficulty (23)",
     "submission refused: unauthorized (24)",
     "template lags behind the tip",
+    "the preferred node is followed again",
     "two blocks under way",
     "write failed",
 ];
@@ -174,6 +181,9 @@ impl Sometimes {
                 if submitted && result.is_err() {
                     self.count("block found while the node was away");
                 }
+            }
+            Observation::Second(SecondEvent::BlockAccepted { shared: false, .. }) => {
+                self.count("block taken by the second node first");
             }
             Observation::NotPersisted { .. } => self.count("write failed"),
             Observation::Chain(WorldEvent::BlockAccepted { .. }) => self.count("block accepted"),

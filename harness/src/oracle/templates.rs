@@ -31,9 +31,10 @@ const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
 pub(super) struct Templates {
     /// What the server was given, newest last.
     read: VecDeque<Template>,
-    /// Calls under way, with the newest template's parent when they were made.
-    calls: BTreeMap<u64, (Endpoint, Option<BlockHash>)>,
-    newest: Option<BlockHash>,
+    /// Calls under way, with the parents of the newest templates when they were made.
+    calls: BTreeMap<u64, (Endpoint, BTreeSet<BlockHash>)>,
+    /// The parent of each node's newest template.
+    newest: BTreeMap<usize, BlockHash>,
     /// What each daemon said for a parent.
     said: BTreeMap<(usize, BlockHash), Vec<HStar>>,
     /// The same, since the node last came to that parent: after a turn to another tip and back, a
@@ -46,12 +47,14 @@ impl Oracle for Templates {
         match fact {
             Fact::Seen(Observation::Started { .. }) => *self = Self::default(),
             Fact::Seen(Observation::Called { call, endpoint, .. }) => {
-                // A daemon is asked when a template arrives, for that template's parent.
-                self.calls.insert(*call, (*endpoint, self.newest));
+                // A daemon is asked when a template arrives, for that template's parent. Which node
+                // is followed cannot be seen, so with two it may be that of either.
+                let newest = self.newest.values().copied().collect();
+                self.calls.insert(*call, (*endpoint, newest));
             }
             Fact::Seen(Observation::Replied { call, result }) => {
-                if let (Some((endpoint, parent)), Ok(reply)) = (self.calls.remove(call), result) {
-                    self.replied(endpoint, parent, &reply.body);
+                if let (Some((endpoint, parents)), Ok(reply)) = (self.calls.remove(call), result) {
+                    self.replied(endpoint, &parents, &reply.body);
                 }
             }
             Fact::Seen(Observation::Chain(WorldEvent::BlockAccepted { hash, .. })) => {
@@ -72,16 +75,16 @@ impl Oracle for Templates {
 }
 
 impl Templates {
-    fn replied(&mut self, endpoint: Endpoint, parent: Option<BlockHash>, body: &[u8]) {
+    fn replied(&mut self, endpoint: Endpoint, parents: &BTreeSet<BlockHash>, body: &[u8]) {
         match endpoint {
-            Endpoint::Node(_) => {
+            Endpoint::Node(node) => {
                 if let Some(template) = Template::read(body) {
-                    if self.newest.replace(template.parent) != Some(template.parent) {
+                    if self.newest.insert(node, template.parent) != Some(template.parent) {
                         self.said_lately.retain(|(_, parent), _| *parent != template.parent);
                     }
                     // A job of the newest parent may be given again long after its template came.
-                    let newest = self.newest;
-                    let old = |read: &Template| Some(read.parent) != newest;
+                    let newest = &self.newest;
+                    let old = |read: &Template| newest.values().all(|new| *new != read.parent);
                     if self.read.len() >= TEMPLATES_MAX && self.read.front().is_some_and(old) {
                         self.read.pop_front();
                     }
@@ -89,9 +92,12 @@ impl Templates {
                 }
             }
             Endpoint::Sidechain(place) => {
-                if let (Some(parent), Some(h_star)) = (parent, h_star(body)) {
-                    self.said.entry((place, parent)).or_default().push(h_star);
-                    self.said_lately.entry((place, parent)).or_default().push(h_star);
+                let Some(h_star) = h_star(body) else { return };
+                for parent in parents {
+                    self.said.entry((place, *parent)).or_default().push(h_star);
+                    if parents.len() == 1 {
+                        self.said_lately.entry((place, *parent)).or_default().push(h_star);
+                    }
                 }
             }
         }

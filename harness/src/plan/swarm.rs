@@ -9,7 +9,7 @@ use simminer::persona::FAMILIES;
 use super::draw::{Draw, draw};
 use super::{
     Ask, DaemonFault, DaemonPlan, DiskFault, Family, Habit, Item, LimitsPlan, MinerPlan,
-    NetworkPlan, NodeFault, Plan, Poison, ServerPlan, VardiffPlan, What,
+    NetworkPlan, NodeFault, Plan, Poison, SecondPlan, ServerPlan, VardiffPlan, What,
 };
 
 const SECOND_MS: u64 = 1_000;
@@ -40,7 +40,8 @@ impl Plan {
             let half = draw(seed, "plan.family", (family as u64, 0)).chance(500);
             wanted && (half || !families.only.is_empty())
         };
-        let server = server(seed);
+        let mut server = server(seed);
+        second(seed, &mut server);
         let count = families.miners.unwrap_or_else(|| shape.scaled(1, 40));
         let miners = miners(seed, count, horizon_ms, on(Family::Miners));
         let mut items = Vec::new();
@@ -75,6 +76,7 @@ fn server(seed: u64) -> ServerPlan {
             .collect(),
         vardiff: vardiff(seed),
         limits: limits(&mut draw),
+        second: None,
     }
 }
 
@@ -87,6 +89,16 @@ fn vardiff(seed: u64) -> Option<VardiffPlan> {
         let max_hashes = draw.chance(300).then(|| draw.scaled(64, 4_096));
         VardiffPlan { share_ms, min_hashes, max_hashes }
     })
+}
+
+/// A second node, in some runs.
+fn second(seed: u64, server: &mut ServerPlan) {
+    let mut draw = draw(seed, "plan.second", (0, 0));
+    // An enforcer's work and that of a node without one are not to be mixed.
+    let submit_only = draw.chance(200) || server.enforcer;
+    let second = SecondPlan { delay_ms: draw.scaled(5, 3_000), submit_only };
+    server.second = draw.chance(400).then_some(second);
+    server.limits.tip_age_ms = draw.scaled(20 * SECOND_MS, 10 * MINUTE_MS);
 }
 
 fn limits(draw: &mut Draw) -> LimitsPlan {
@@ -105,6 +117,7 @@ fn limits(draw: &mut Draw) -> LimitsPlan {
         long_poll_patience_ms: draw.scaled(5_000, 90_000),
         submit_patience_ms: draw.scaled(1_000, 30_000),
         retry_pause_ms: draw.scaled(50, 1_000),
+        tip_age_ms: 0,
     }
 }
 
@@ -239,10 +252,24 @@ impl Scope<'_> {
             let fault = *draw.pick(&kinds);
             What::Node { fault, ms: draw.scaled(100, 40_000) }
         });
+        if self.server.second.is_none() {
+            return;
+        }
+        self.some(items, "items.second", (10_000, 90_000), |draw| {
+            if draw.chance(400) {
+                return What::Split { ms: draw.scaled(500, 60_000) };
+            }
+            let fault = *draw.pick(&kinds);
+            What::Second { fault, ms: draw.scaled(100, 60_000) }
+        });
     }
 
     fn rivals(&self, items: &mut Vec<Item>) {
         self.some(items, "items.rivals", (20_000, 300_000), |_| What::Rival);
+        if self.server.second.is_some() {
+            let every = (20_000, 300_000);
+            self.some(items, "items.second.rivals", every, |_| What::SecondRival);
+        }
         self.some(items, "items.pay", (3_000, 60_000), |draw| What::Pay {
             count: draw.scaled(1, 8),
         });

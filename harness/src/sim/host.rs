@@ -255,7 +255,7 @@ fn config(server: &ServerPlan) -> Config {
     });
     Config {
         network: Network::Regtest,
-        nodes: vec![NodeRole::Follow],
+        nodes: nodes(server),
         payout: payout(),
         difficulty,
         refresh: Duration::from_millis(server.refresh_ms),
@@ -272,6 +272,13 @@ fn difficulty(hashes: u64) -> Difficulty {
     let difficulty = text.parse();
     assert!(difficulty.is_ok(), "{text} is a difficulty");
     difficulty.unwrap_or(Difficulty::ONE)
+}
+
+/// The first node, and the second where there is one.
+fn nodes(server: &ServerPlan) -> Vec<NodeRole> {
+    let role = |submit_only| if submit_only { NodeRole::SubmitOnly } else { NodeRole::Follow };
+    let second = server.second.map(|second| role(second.submit_only));
+    core::iter::once(NodeRole::Follow).chain(second).collect()
 }
 
 /// Where blocks pay to.
@@ -295,6 +302,7 @@ fn limits(drawn: &LimitsPlan) -> Limits {
         long_poll_patience: ms(drawn.long_poll_patience_ms),
         submit_patience: ms(drawn.submit_patience_ms),
         retry_pause: ms(drawn.retry_pause_ms),
+        tip_age: ms(drawn.tip_age_ms),
         ..Limits::default()
     }
 }

@@ -280,6 +280,11 @@ impl SimNode {
         Some(())
     }
 
+    /// Numbers its rivals' blocks from here on, so that no two nodes' rivals mine the same.
+    pub const fn number_rivals_from(&mut self, number: u64) {
+        self.rivals = number;
+    }
+
     /// Makes calls fail, or work again.
     pub const fn set_condition(&mut self, condition: Condition) {
         self.condition = condition;

@@ -9,6 +9,7 @@ use server::node::rpc::{CallError, HttpReply};
 use server::pool::action::Endpoint;
 
 use crate::sim::WorldEvent;
+use crate::sim::second::SecondEvent;
 
 /// One connection, never the same number twice, whatever run of the server it belongs to.
 pub type Conn = u64;
@@ -138,6 +139,8 @@ pub enum Observation {
     },
     /// Something happened on the chain.
     Chain(WorldEvent),
+    /// Something happened at the second node.
+    Second(SecondEvent),
     /// A miner's own client makes no sense of what it was sent.
     Complaint {
         /// Its number in the plan.

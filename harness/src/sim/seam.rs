@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::Bytes;
 use server::config::Config;
 use server::journal::{DiskOp, Shelf};
-use server::pool::action::{Action, WriteId};
+use server::pool::action::{Action, Endpoint, WriteId};
 use server::pool::event::{ConnId, Event};
 
 /// A planted bug.
@@ -61,10 +61,12 @@ pub enum Canary {
     MissesPace,
     /// Difficulty leaves its bounds.
     LeavesBounds,
+    /// Found blocks are handed to the first node alone.
+    ForgetsSecondNode,
 }
 
 /// Every canary, its name, and the laws of which one must break.
-pub const CANARIES: [(Canary, &str, &[&str]); 22] = [
+pub const CANARIES: [(Canary, &str, &[&str]); 23] = [
     (Canary::AnswersBeforeSafe, "answers-before-safe", &["BLOCK-2"]),
     (Canary::IgnoresFailedWrite, "ignores-failed-write", &["BLOCK-2"]),
     (Canary::RepliesTwice, "replies-twice", &["REPLY-1"]),
@@ -87,6 +89,7 @@ pub const CANARIES: [(Canary, &str, &[&str]); 22] = [
     (Canary::HearsTwice, "hears-twice", &["REPLY-1"]),
     (Canary::MissesPace, "misses-pace", &["VAR-1", "VAR-2"]),
     (Canary::LeavesBounds, "leaves-bounds", &["VAR-1"]),
+    (Canary::ForgetsSecondNode, "forgets-second-node", &["BLOCK-3"]),
 ];
 
 /// Replies of which one goes wrong.
@@ -198,7 +201,9 @@ impl Seam {
             }
             Action::Call { call, endpoint, body, patience } => {
                 let asks = |method: &[u8]| body.windows(method.len()).any(|part| part == method);
-                let submits = canary == Canary::ForgetsToSubmit && asks(b"submitblock");
+                let forgets = canary == Canary::ForgetsToSubmit
+                    || (canary == Canary::ForgetsSecondNode && endpoint == Endpoint::Node(1));
+                let submits = forgets && asks(b"submitblock");
                 let stops = canary == Canary::StopsAsking && asks(b"getblocktemplate");
                 self.passed += u64::from(stops);
                 let swallowed = submits || (stops && self.passed > CALLS);

@@ -15,6 +15,7 @@ use server::pool::action::Endpoint;
 use super::WorldEvent;
 use super::observe::{Ending, Observation, Phase};
 use super::queue::Micros;
+use super::second::SecondEvent;
 
 /// Observations that are kept for a report.
 const KEPT: usize = 400;
@@ -86,6 +87,7 @@ impl Trace {
             | Observation::NotPersisted { .. }
             | Observation::Woken { .. }
             | Observation::Chain(_)
+            | Observation::Second(_)
             | Observation::Complaint { .. }
             | Observation::Item { .. }
             | Observation::Phase(_)) => part(9, 0, format!("{other:?}").as_bytes()),
@@ -195,6 +197,7 @@ fn parts(what: &Observation) -> (char, String, String) {
         Observation::Done => (' ', "server".into(), "done".into()),
         Observation::Woken { why } => (' ', "clock".into(), why.clone()),
         Observation::Chain(event) => chain(event),
+        Observation::Second(event) => second(event),
         Observation::Complaint { miner, what } => ('?', format!("miner {miner}"), what.clone()),
         Observation::Item { begins, what, .. } => {
             (if *begins { '(' } else { ')' }, "plan".into(), what.clone())
@@ -215,6 +218,14 @@ fn op_text(op: &DiskOp) -> String {
         DiskOp::PutBlock(block) => format!("block {} {}", block.height, block.display_hash()),
         other @ (DiskOp::PutGeneration(_) | DiskOp::SettleBlock { .. }) => format!("{other:?}"),
     }
+}
+
+fn second(event: &SecondEvent) -> (char, String, String) {
+    let symbol = match event {
+        SecondEvent::TipChanged { .. } => 'T',
+        SecondEvent::BlockAccepted { .. } => 'B',
+    };
+    (symbol, "second".into(), format!("{event:?}"))
 }
 
 fn chain(event: &WorldEvent) -> (char, String, String) {

@@ -60,7 +60,8 @@ struct Pending {
 /// A long poll that waits.
 #[derive(Debug)]
 enum Parked {
-    Node(ParkedPoll),
+    /// At the node of this place.
+    Node(usize, ParkedPoll),
     /// For a tip other than this, or until then.
     Enforcer(BlockHash, Micros),
 }
@@ -73,7 +74,8 @@ pub struct Upstream {
     slots: Vec<u8>,
     calls: BTreeMap<CallKey, Pending>,
     parked: BTreeMap<CallKey, Parked>,
-    faults: Vec<NodeFault>,
+    /// Of the first node, then of the second.
+    faults: [Vec<NodeFault>; 2],
     daemon_faults: Vec<(u8, DaemonFault)>,
     poisons: Vec<Poison>,
     lag_us: Option<u64>,
@@ -96,7 +98,7 @@ impl Upstream {
             slots: plan.server.daemons.iter().map(|daemon| daemon.slot).collect(),
             calls: BTreeMap::new(),
             parked: BTreeMap::new(),
-            faults: Vec::new(),
+            faults: Default::default(),
             daemon_faults: Vec::new(),
             poisons: Vec::new(),
             lag_us: None,
@@ -114,15 +116,16 @@ impl Upstream {
         core::mem::take(&mut self.moves)
     }
 
-    /// Calls to the node go wrong from now on.
-    pub fn begin(&mut self, fault: NodeFault) {
-        self.faults.push(fault);
+    /// Calls to the node at `node` go wrong from now on.
+    pub fn begin(&mut self, node: usize, fault: NodeFault) {
+        self.faults[node].push(fault);
     }
 
     /// They no longer do so in this way.
-    pub fn end(&mut self, fault: NodeFault) {
-        if let Some(place) = self.faults.iter().position(|known| *known == fault) {
-            self.faults.remove(place);
+    pub fn end(&mut self, node: usize, fault: NodeFault) {
+        let faults = &mut self.faults[node];
+        if let Some(place) = faults.iter().position(|known| *known == fault) {
+            faults.remove(place);
         }
     }
 
@@ -145,7 +148,7 @@ impl Upstream {
 
     /// Nothing goes wrong any more.
     pub fn heal(&mut self, now: Micros) {
-        self.faults.clear();
+        self.faults.iter_mut().for_each(Vec::clear);
         self.daemon_faults.clear();
         self.poisons.clear();
         self.lag_us = None;
@@ -153,7 +156,8 @@ impl Upstream {
         self.network.call_jitter_us = 0;
     }
 
-    fn felt(&mut self, name: &str) {
+    /// Notes that `name` happened.
+    pub fn felt(&mut self, name: &str) {
         if let Some(count) = self.felt.get_mut(name) {
             *count += 1;
         } else {
@@ -181,8 +185,8 @@ impl Upstream {
     ) {
         let there = now.after(self.way(key, "call.there"));
         let fault = match endpoint {
-            Endpoint::Node(_) if self.faults.is_empty() => None,
-            Endpoint::Node(_) => Some(*self.draw("call.fault", key).pick(&self.faults)),
+            Endpoint::Node(node) if self.faults[node].is_empty() => None,
+            Endpoint::Node(node) => Some(*self.draw("call.fault", key).pick(&self.faults[node])),
             Endpoint::Sidechain(_) => None,
         };
         let fault = fault.filter(|fault| applies(*fault, &body));
@@ -227,14 +231,14 @@ impl Upstream {
         let (body, fault) = (call.body.clone(), call.fault);
         match call.endpoint {
             Endpoint::Sidechain(place) => self.arrive_at_daemon(now, key, place, &body, world),
-            Endpoint::Node(_) => {
+            Endpoint::Node(node) => {
                 if let Some(fault) = fault
                     && let Some(reply) = instead(fault)
                 {
                     self.reply(now, key, Ok(reply));
                     return;
                 }
-                self.arrive_at_node(now, unix, key, &body, fault, world);
+                self.arrive_at_node(now, unix, (key, node), &body, fault, world);
             }
         }
     }
@@ -278,7 +282,7 @@ impl Upstream {
         &mut self,
         now: Micros,
         unix: u32,
-        key: CallKey,
+        (key, node): (CallKey, usize),
         body: &[u8],
         fault: Option<NodeFault>,
         world: &mut World,
@@ -288,14 +292,21 @@ impl Upstream {
             Some(NodeFault::WarmingUp) => Condition::WarmingUp,
             _ => Condition::Ready,
         };
-        world.change_node(|node| node.set_condition(condition));
-        let parked = self.effect(now, unix, body, fault, world);
-        world.change_node(|node| node.set_condition(Condition::Ready));
+        let set = |world: &mut World, condition| match node {
+            0 => world.change_node(|node| node.set_condition(condition)),
+            _ => world.change_second(|node| node.set_condition(condition)).unwrap_or_default(),
+        };
+        set(world, condition);
+        let parked = match node {
+            0 => self.effect(now, unix, body, fault, world),
+            _ => effect_at_second(unix, body, fault, world),
+        };
+        set(world, Condition::Ready);
         let reply = match parked {
             Effect::Reply(reply) => reply,
             Effect::Parked(parked) => {
                 if fault != Some(NodeFault::PollSilent) {
-                    if let Parked::Node(poll) = &parked {
+                    if let Parked::Node(_, poll) = &parked {
                         self.moves.push((look_at(now, unix, poll), CallMove::Look(key)));
                     }
                     if let Parked::Enforcer(_, until) = &parked {
@@ -338,12 +349,16 @@ impl Upstream {
         self.moves.push((back, CallMove::Returns(key, outcome)));
     }
 
-    /// The tip changed: parked polls are answered.
-    pub fn tip_changed(&mut self, now: Micros, unix: u32, world: &mut World) {
+    /// The first node's tip changed: its templates may lag behind it.
+    pub fn tip_changed(&mut self, now: Micros) {
         if let Some(lag) = self.lag_us {
             self.lags_until = now.after(lag);
             self.felt("template lags behind the tip");
         }
+    }
+
+    /// A node's tip changed: parked polls are answered.
+    pub fn look_at_all(&mut self, now: Micros, unix: u32, world: &mut World) {
         let waiting: Vec<CallKey> = self.parked.keys().copied().collect();
         for key in waiting {
             self.look(now, unix, key, world);
@@ -354,22 +369,33 @@ impl Upstream {
     pub fn look(&mut self, now: Micros, unix: u32, key: CallKey, world: &mut World) {
         let Some(mut parked) = self.parked.remove(&key) else { return };
         let reply = match &mut parked {
-            Parked::Node(poll) => world.resume(unix, poll).map(of),
+            Parked::Node(node, poll) => world.resume_at(*node, unix, poll).map(of),
             Parked::Enforcer(tip, until) => {
                 let due = world.node().tip() != *tip || *until <= now;
                 due.then(|| self.enforcer_template(now, unix, world)).flatten()
             }
         };
         let Some(reply) = reply else {
-            if let Parked::Node(poll) = &parked {
+            if let Parked::Node(_, poll) = &parked {
                 self.moves.push((look_at(now, unix, poll), CallMove::Look(key)));
             }
             self.parked.insert(key, parked);
             return;
         };
         let fault = self.calls.get(&key).and_then(|call| call.fault);
-        let reply = self.lagging(now, reply);
+        let second = matches!(parked, Parked::Node(1.., _));
+        let reply = if second { reply } else { self.lagging(now, reply) };
         self.return_from_node(now, key, reply, fault);
+    }
+}
+
+/// What a call to the second node does: it is a plain one.
+fn effect_at_second(unix: u32, body: &[u8], fault: Option<NodeFault>, world: &mut World) -> Effect {
+    let same = fault == Some(NodeFault::PollSame) && is_long_poll(body);
+    let body = if same { templates::ASK.as_bytes() } else { body };
+    match world.handle_rpc_at(1, unix, body) {
+        RpcOutcome::Reply(reply) => Effect::Reply(of(reply)),
+        RpcOutcome::Parked(poll) => Effect::Parked(Parked::Node(1, poll)),
     }
 }
 

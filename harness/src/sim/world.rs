@@ -19,6 +19,7 @@ use super::miner::SimMiner;
 use super::network::{Move, Network};
 use super::observe::{Conn, Observation, Phase};
 use super::queue::{Micros, Queue};
+use super::second::SecondEvent;
 use super::trace::{self, Trace};
 use super::upstream::{CallMove, Upstream};
 use super::{World, WorldEvent};
@@ -61,6 +62,8 @@ enum Event {
     /// The process dies if this crash has not happened yet.
     Crash(u64),
     PhaseBegins(Phase),
+    /// Blocks pass between the nodes.
+    Share,
     /// A rival mines in the quiet phase, so that there is a new tip to hear of.
     QuietTip,
 }
@@ -105,6 +108,10 @@ pub struct Simulation<'p> {
     at_once: u64,
     /// Until when nobody can connect.
     partition_until: Micros,
+    /// Until when the nodes do not hear of each other's blocks.
+    split_until: Micros,
+    /// How often the server that runs left a node, and went back.
+    node_changes: (u64, u64),
     /// Bids by transaction, with the parent they name.
     bids: BTreeMap<bitcoin::Txid, bitcoin::BlockHash>,
     /// Transactions made so far.
@@ -117,12 +124,16 @@ impl<'p> Simulation<'p> {
     /// A run of `plan`, with a bug planted at the seam where one is given.
     pub fn new(plan: &'p Plan, canary: Option<Canary>) -> Self {
         let slots = plan.server.daemons.iter().map(|daemon| daemon.slot);
+        let mut world = World::with_bits(slots, plan.seed, plan.bits());
+        if plan.server.second.is_some() {
+            world.add_second();
+        }
         let mut simulation = Self {
             plan,
             now: Micros(0),
             phase: Phase::Safety,
             queue: Queue::default(),
-            world: World::with_bits(slots, plan.seed, plan.bits()),
+            world,
             host: Host::new(plan, canary),
             network: Network::new(plan.seed, plan.network),
             miners: plan
@@ -138,6 +149,8 @@ impl<'p> Simulation<'p> {
             broken: None,
             at_once: 0,
             partition_until: Micros(0),
+            split_until: Micros(0),
+            node_changes: (0, 0),
             bids: BTreeMap::new(),
             paid: 0,
             ours: None,
@@ -227,6 +240,7 @@ impl<'p> Simulation<'p> {
             Event::Start => self.start(),
             Event::Crash(number) => self.crash_if_due(number),
             Event::PhaseBegins(phase) => self.phase_begins(phase),
+            Event::Share => self.share_blocks(),
             Event::QuietTip => self.rival(),
         }
     }
@@ -259,11 +273,32 @@ impl<'p> Simulation<'p> {
             }
             self.see(&Observation::Chain(event));
         }
+        let mut second_moved = false;
+        while let Some(event) = self.world.poll_second() {
+            second_moved |= matches!(event, SecondEvent::TipChanged { .. });
+            self.see(&Observation::Second(event));
+        }
         if moved {
             self.bids_expire();
-            let unix = self.unix();
-            self.upstream.tip_changed(self.now, unix, &mut self.world);
+            self.upstream.tip_changed(self.now);
         }
+        if moved || second_moved {
+            let unix = self.unix();
+            self.upstream.look_at_all(self.now, unix, &mut self.world);
+            if let Some(second) = self.plan.server.second {
+                self.queue.put(self.later(second.delay_ms), Event::Share);
+            }
+        }
+    }
+
+    /// Blocks pass between the nodes, unless nothing does.
+    fn share_blocks(&mut self) {
+        if self.now < self.split_until {
+            self.queue.put(self.split_until, Event::Share);
+            return;
+        }
+        let unix = self.unix();
+        self.world.share_blocks(unix);
     }
 
     /// The time on everybody's clock but the server's.
@@ -314,6 +349,8 @@ impl<'p> Simulation<'p> {
         self.upstream.heal(self.now);
         self.disk.heal(self.now);
         self.partition_until = self.now;
+        self.split_until = self.now;
+        self.queue.put(self.now, Event::Share);
         self.host.unpause();
         self.host.set_crash(None);
         if !self.host.is_up() {

@@ -154,7 +154,9 @@ fn header(job: &Job, one: &[u8], two: &[u8], version: u32, time: u32, nonce: u32
 /// After the median of the last blocks, and not far ahead of the server's clock.
 fn is_in_time(scene: &Scene<'_>, job: &Job, time: u32) -> bool {
     let parent = bitcoin::BlockHash::from_byte_array(job.previous_block);
-    let first = scene.world.node().chain().median_time_past(parent) + 1;
+    let mut nodes = scene.world.nodes().map(crate::sim::node::SimNode::chain);
+    let chain = nodes.find(|chain| chain.entry(parent).is_some());
+    let first = chain.map_or(0, |chain| chain.median_time_past(parent)) + 1;
     let ahead = Limits::default().ntime_ahead_seconds;
     let last = scene.wall.saturating_add(ahead).max(job.time);
     (first..=last).contains(&time)

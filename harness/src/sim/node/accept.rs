@@ -106,6 +106,11 @@ impl SimNode {
         verdict
     }
 
+    /// Takes a block from another node; `now` is in Unix seconds.
+    pub fn relay(&mut self, now: u32, block: &Arc<Block>) -> Verdict {
+        self.try_accept(now, block, TipCause::Rival).unwrap_or_else(Verdict::Refused)
+    }
+
     fn height_of(&self, hash: BlockHash) -> u32 {
         self.chain.entry(hash).map_or(0, |entry| entry.height)
     }

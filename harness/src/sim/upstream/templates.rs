@@ -13,7 +13,7 @@ use crate::sim::{RpcReply, sidechain};
 /// How long an enforcer parks a long poll.
 const ENFORCER_PATIENCE_US: u64 = 30_000_000;
 /// A template request like any other.
-const ASK: &str = concat!(
+pub(super) const ASK: &str = concat!(
     r#"{"jsonrpc":"2.0","id":1,"method":"getblocktemplate","#,
     r#""params":[{"rules":["segwit"],"capabilities":["coinbasetxn"]}]}"#
 );
@@ -41,7 +41,7 @@ impl Upstream {
             return self.effect_at_enforcer(now, unix, body, fault, world);
         }
         match world.handle_rpc(unix, body) {
-            RpcOutcome::Parked(poll) => Effect::Parked(Parked::Node(poll)),
+            RpcOutcome::Parked(poll) => Effect::Parked(Parked::Node(0, poll)),
             RpcOutcome::Reply(reply) if template && reply.status == 200 => {
                 let reply = of(reply);
                 Effect::Reply(self.lagging(now, reply))
@@ -79,7 +79,7 @@ impl Upstream {
             // A proxy, and no more: the node judges.
             Call::Submit(_) => match world.handle_rpc(unix, body) {
                 RpcOutcome::Reply(reply) => Effect::Reply(of(reply)),
-                RpcOutcome::Parked(poll) => Effect::Parked(Parked::Node(poll)),
+                RpcOutcome::Parked(poll) => Effect::Parked(Parked::Node(0, poll)),
             },
             Call::Template(_) if fault == Some(NodeFault::InitialSync) => {
                 Effect::Reply(of(enforcer::wrap(&id, &Err(Failure::still_syncing()))))

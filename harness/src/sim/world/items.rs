@@ -48,10 +48,16 @@ impl Simulation<'_> {
             | What::Storm
             | What::Swizzle { .. } => self.begin_network(place, what),
             What::Node { fault, ms } => {
-                self.upstream.begin(fault);
+                self.upstream.begin(0, fault);
                 return Some(ms);
             }
+            What::Second { fault, ms } => {
+                self.upstream.begin(1, fault);
+                return Some(ms);
+            }
+            What::Split { ms } => self.split_until = self.split_until.max(self.later(ms)),
             What::Rival => self.rival(),
+            What::SecondRival => self.second_rival(),
             What::Reorg { depth } => self.reorg(depth),
             What::Flip { ms } => {
                 self.flip();
@@ -178,7 +184,8 @@ impl Simulation<'_> {
         let text = format!("{what:?}");
         self.see(&Observation::Item { place, begins: false, what: text });
         match what {
-            What::Node { fault, .. } => self.upstream.end(fault),
+            What::Node { fault, .. } => self.upstream.end(0, fault),
+            What::Second { fault, .. } => self.upstream.end(1, fault),
             What::Flip { .. } => self.flip(),
             What::Lag { .. } => self.upstream.set_lag(None),
             What::Daemon { slot, fault, .. } => self.upstream.set_daemon(slot, fault, false),
@@ -193,6 +200,13 @@ impl Simulation<'_> {
     pub(super) fn rival(&mut self) {
         let tip = self.world.node().tip();
         self.mine(tip);
+    }
+
+    /// A rival mines on the second node's tip.
+    fn second_rival(&mut self) {
+        let unix = self.unix();
+        // Refused only when blocks ahead of the clock have used up all time there is.
+        self.world.change_second(|node| node.mine_rival(node.tip(), unix).ok());
     }
 
     fn mine(&mut self, parent: BlockHash) -> Option<BlockHash> {
@@ -232,7 +246,9 @@ impl Simulation<'_> {
     fn invalidate_ours(&mut self) {
         if let Some(ours) = self.ours.filter(|ours| *ours == self.world.node().tip()) {
             self.panel.invalidated(ours);
+            // Whoever watches the first node's rules watches the second's.
             self.world.change_node(|node| node.invalidate(ours));
+            self.world.change_second(|node| node.invalidate(ours));
         }
     }
 
@@ -254,6 +270,9 @@ impl Simulation<'_> {
 
     fn enter(&mut self, transaction: Transaction, fee: u64) -> Txid {
         let txid = transaction.compute_txid();
+        let again = transaction.clone();
+        // The second may have mined what this one spends otherwise: then it goes without.
+        self.world.change_second(|node| node.add_transaction(again, fee).ok());
         let entered = self.world.change_node(|node| node.add_transaction(transaction, fee));
         assert!(entered.is_ok(), "what the world makes up is a transaction: {entered:?}");
         txid
@@ -299,6 +318,7 @@ impl Simulation<'_> {
         for txid in gone {
             self.bids.remove(&txid);
             self.world.change_node(|node| node.withdraw(txid));
+            self.world.change_second(|node| node.withdraw(txid));
         }
     }
 }

@@ -74,8 +74,24 @@ impl Simulation<'_> {
             }
         }
         self.host.audit();
+        self.count_node_changes();
         self.see(&Observation::Done);
         self.set_wake();
+    }
+
+    /// Which node is followed only the server knows: what it counts of that is counted here.
+    fn count_node_changes(&mut self) {
+        let Some(counters) = self.host.counters() else { return };
+        let (failovers, returns) = (counters.failovers, counters.returns);
+        let before = core::mem::replace(&mut self.node_changes, (failovers, returns));
+        for (name, now, before) in [
+            ("another node is followed", failovers, before.0),
+            ("the preferred node is followed again", returns, before.1),
+        ] {
+            if now > before {
+                self.upstream.felt(name);
+            }
+        }
     }
 
     /// Performs `action`; true when the process ended with it.
