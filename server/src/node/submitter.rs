@@ -21,6 +21,8 @@ use crate::mining::hash::Hash;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Judged blocks whose hashes are remembered, so that none is offered twice.
 const JUDGED_MAX: usize = 1_024;
+/// Pause before a settled block is offered again to a node that was away: nothing depends on it.
+const STRAGGLER_PAUSE: Duration = Duration::from_secs(5);
 /// Settled blocks that are still offered to nodes that were away; the oldest go first.
 const STRAGGLERS_MAX: usize = 16;
 /// How long one node's bad news waits for another's better, and how long a settled block is offered
@@ -100,6 +102,8 @@ impl Verdict {
 pub struct Judged {
     /// What this node said.
     pub verdict: Verdict,
+    /// Whether it is the first answer of this node, or the first lack of one.
+    pub first: bool,
     /// The block, as long as it is known.
     pub block: FoundBlock,
     /// What becomes of the block, when this reply settles that.
@@ -220,7 +224,9 @@ impl Submitter {
         if !matches!(verdict, Verdict::Unknown(_)) {
             at.said = Some(verdict.clone());
         }
-        at.due = now + at.pause;
+        let first = at.pause == FIRST_PAUSE;
+        let least = if offer.settled { STRAGGLER_PAUSE } else { Duration::ZERO };
+        at.due = now + at.pause.max(least);
         at.pause = (at.pause * 2).min(self.pause_max);
         let settled = if offer.settled { None } else { offer.settles(now) };
         offer.settled |= settled.is_some();
@@ -234,7 +240,7 @@ impl Submitter {
             self.forget_stragglers();
         }
         let prefer = self.siblings.on_verdict(node, &block, &verdict);
-        Some(Judged { verdict, block, settled, prefer })
+        Some(Judged { verdict, first, block, settled, prefer })
     }
 
     fn remember(&mut self, hash: Hash) {

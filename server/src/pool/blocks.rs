@@ -1,7 +1,7 @@
 //! What becomes of a found block: to disk and to every node in the same instant, offered until they
 //! have judged it, and its finder told as soon as it cannot be lost.
 
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::action::Endpoint;
 use super::event::ConnId;
@@ -101,8 +101,8 @@ impl Pool {
         reply: &Result<HttpReply, CallError>,
     ) {
         let Some(judged) = self.submitter.on_reply(now.mono, node, hash, reply) else { return };
-        let Judged { verdict, block, settled, prefer } = judged;
-        log(node, &block, &verdict);
+        let Judged { verdict, first, block, settled, prefer } = judged;
+        log(node, &block, &verdict, first);
         if let Some(first) = prefer {
             let patience = self.config.limits.call_patience;
             let body = rpc::precious_block_request(&first);
@@ -192,7 +192,7 @@ impl Pool {
 }
 
 /// Says what a node said of a block. Nodes count from 1, as people read the settings.
-fn log(node: usize, block: &FoundBlock, verdict: &Verdict) {
+fn log(node: usize, block: &FoundBlock, verdict: &Verdict, first: bool) {
     let (node, hash) = (node + 1, block.display_hash());
     match verdict {
         Verdict::Accepted => info!(node, hash, verdict = "accepted", "block judged"),
@@ -210,9 +210,16 @@ fn log(node: usize, block: &FoundBlock, verdict: &Verdict) {
                 "block judged: {why}; look for it in DATA_DIR/blocks and report it, please"
             );
         }
-        Verdict::Unknown(why) => {
-            warn!(node, hash, verdict = "unknown", "block not judged: {why}; offered again");
+        Verdict::Unknown(why) if first => {
+            warn!(
+                node,
+                hash,
+                verdict = "unknown",
+                "block not judged: {why}; offered again until it is"
+            );
         }
+        // It was said, and that this node is in trouble is said every minute.
+        Verdict::Unknown(why) => debug!(node, hash, "block still not judged: {why}"),
     }
 }
 

@@ -126,6 +126,10 @@ fn every_node_is_handed_the_block_at_once_and_the_first_yes_settles_it() {
     assert_eq!(rig.submitter.pending(), 0, "nobody needs to wait");
     assert_eq!(rig.settled(2, 1, "\"duplicate\""), None, "once");
     assert_eq!(rig.wait(Duration::from_millis(50)), [(0, 1)], "who was away is still offered it");
+    let judged = rig.reply(0, 1, &Err(CallError::Timeout));
+    assert!(!judged.first && judged.settled.is_none());
+    assert_eq!(rig.wait(Duration::from_millis(4_999)), [], "without haste");
+    assert_eq!(rig.wait(Duration::from_millis(1)), [(0, 1)]);
     assert_eq!(rig.settled(0, 1, "\"duplicate\""), None);
     assert_eq!(rig.submitter.next_submission(), None);
 }
