@@ -2,11 +2,16 @@
 
 use bitcoin::hashes::Hash as _;
 
+use super::coinbase::Coinbase;
+use super::form::FORM_WEIGHT_MAX;
 use super::hash::{Hash, display_hash};
 use super::job::Job;
 use super::script_sig::{Extranonce1, Extranonce2};
 use super::share::Evaluation;
-use super::template::push_varint;
+use super::template::{Template, push_varint};
+
+/// The header, and the longest count of transactions.
+const HEAD_WEIGHT: u64 = 4 * (80 + 9);
 
 /// A block ready to be submitted.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,6 +57,13 @@ pub enum BlockFault {
         /// What it must pay.
         due: u64,
     },
+}
+
+/// What a block of `template` with `coinbase` weighs at most (BIP-0141), in whatever form a session
+/// is given it.
+pub fn weight(template: &Template, coinbase: &Coinbase) -> u64 {
+    let transactions = template.transactions.iter().map(|transaction| transaction.weight);
+    transactions.sum::<u64>() + coinbase.weight() + HEAD_WEIGHT + FORM_WEIGHT_MAX
 }
 
 /// Puts the block together.

@@ -10,12 +10,11 @@ use bitcoin::{BlockHash, ScriptBuf, TxOut};
 use tracing::{info, warn};
 
 use super::Pool;
-use super::work::BESIDE_WEIGHT;
 use crate::bmm::Bid;
 use crate::bmm::check::FoundBid;
 use crate::bmm::message::{CoinbaseMessage, Declaration};
 use crate::bmm::wishes::{Beside, Refusal, Wish, Wishes};
-use crate::mining::block::FoundBlock;
+use crate::mining::block::{FoundBlock, weight};
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
 use crate::mining::template::{Template, WEIGHT_MAX};
 
@@ -53,15 +52,14 @@ pub(super) fn shown(coinbase: &[TxOut]) -> String {
 }
 
 impl Pool {
-    /// The outputs of a coinbase for `template` beside its payout: the wishes that can stand
-    /// there, then `commitments`.
-    pub(super) fn with_wishes(
+    /// The wishes that can stand in a coinbase for `template`, before `commitments`.
+    pub(super) fn granted_wishes(
         &mut self,
         template: &Template,
-        commitments: Vec<ScriptBuf>,
+        commitments: &[ScriptBuf],
     ) -> Vec<ScriptBuf> {
         if self.config.wishes.is_empty() {
-            return commitments;
+            return Vec::new();
         }
         if template.given.is_some() {
             if !core::mem::replace(&mut self.wishes.warned_of_enforcer, true) {
@@ -71,12 +69,11 @@ impl Pool {
                      on the node behind it"
                 );
             }
-            return commitments;
+            return Vec::new();
         }
         let payout = &self.config.payout;
-        let plan = CoinbasePlan::new(template, self.generation, payout, commitments.clone());
-        let others: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
-        let taken = others + Coinbase::build(&plan).weight() + BESIDE_WEIGHT;
+        let plan = CoinbasePlan::new(template, self.generation, payout, commitments.to_vec());
+        let taken = weight(template, &Coinbase::build(&plan));
         let bids = template.transactions.iter().zip(1..).filter_map(|(known, transaction)| {
             let bid = Bid::parse(known.note.as_ref()?)?;
             Some(FoundBid { transaction, bid })
@@ -86,7 +83,7 @@ impl Pool {
             &Beside {
                 parent: BlockHash::from_byte_array(template.parent),
                 before: core::slice::from_ref(payout),
-                after: &commitments,
+                after: commitments,
                 bids: &bids,
                 room: WEIGHT_MAX.saturating_sub(taken),
             },
@@ -98,7 +95,7 @@ impl Pool {
                 warn!("{wish} is left out of the coinbase, which could lose its block: {why}");
             }
         }
-        granted.scripts.into_iter().chain(commitments).collect()
+        granted.scripts
     }
 
     /// The node took `found`: what it proposes needs no other block.

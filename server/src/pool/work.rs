@@ -20,16 +20,12 @@ use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
 use crate::bmm::{Bid, Commitment, check};
 use crate::clock::{Instant, Now};
+use crate::mining::block;
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
-use crate::mining::form::FORM_WEIGHT_MAX;
 use crate::mining::hash::Hash;
 use crate::mining::template::{Template, WEIGHT_MAX};
 use crate::node::follower::{News, Question};
 use crate::node::rpc::{CallError, HttpReply};
-
-/// What a block weighs beside its transactions and a job's coinbase: header and transaction count,
-/// and what a session's form may add to the coinbase.
-pub(super) const BESIDE_WEIGHT: u64 = 4 * (80 + 9) + FORM_WEIGHT_MAX;
 
 /// The template in work.
 #[derive(Debug, Default)]
@@ -296,29 +292,16 @@ impl Pool {
         policy::choose(&settled.given, &settled.won(), &own)
     }
 
-    /// The outputs that are ours to add. What the node gave stands in its coinbase already.
-    fn commitment_scripts(&self, choice: &Choice) -> Vec<ScriptBuf> {
-        let script = |chosen: &policy::Chosen| match chosen.provenance {
+    /// The output that is ours to add. What the node gave stands in its coinbase already.
+    fn commitment_script(&self, chosen: &policy::Chosen) -> Option<ScriptBuf> {
+        match chosen.provenance {
             Provenance::Own { sidechain } => {
                 let header = self.config.sidechains[sidechain].header;
                 Some(chosen.commitment.to_script_with(header))
             }
             Provenance::Auction => Some(chosen.commitment.to_script()),
             Provenance::Template => None,
-        };
-        choice.chosen.iter().filter_map(script).collect()
-    }
-
-    /// Commitments of our own: no transaction pays for them, so the block is valid without.
-    fn optional_scripts(&self, choice: &Choice) -> Vec<ScriptBuf> {
-        let own = choice.chosen.iter().filter_map(|chosen| match chosen.provenance {
-            Provenance::Own { sidechain } => {
-                let header = self.config.sidechains[sidechain].header;
-                Some(chosen.commitment.to_script_with(header))
-            }
-            Provenance::Auction | Provenance::Template => None,
-        });
-        own.collect()
+        }
     }
 
     fn publish(&mut self, now: Now, settled: &Settled) {
@@ -374,10 +357,16 @@ impl Pool {
     fn draft(&mut self, settled: &Settled) -> Option<Draft> {
         let template = &settled.template;
         let choice = self.choose(settled);
-        let scripts = self.commitment_scripts(&choice);
-        let all = self.with_wishes(template, scripts.clone());
-        let wishes = all.iter().filter(|script| !scripts.contains(script)).cloned();
-        let optional: Vec<_> = wishes.chain(self.optional_scripts(&choice)).collect();
+        let scripts = |keep: fn(&policy::Chosen) -> bool| {
+            let chosen = choice.chosen.iter().filter(|chosen| keep(chosen));
+            chosen.filter_map(|chosen| self.commitment_script(chosen)).collect::<Vec<_>>()
+        };
+        let commitments = scripts(|_| true);
+        // No transaction pays for our own, so the block is valid without them.
+        let own = scripts(|chosen| matches!(chosen.provenance, Provenance::Own { .. }));
+        let wishes = self.granted_wishes(template, &commitments);
+        let optional = [wishes.clone(), own].concat();
+        let all = [wishes, commitments].concat();
         let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
         plan.let_stay_out(&optional);
         let coinbase = Coinbase::build(&plan);
@@ -406,8 +395,7 @@ impl Pool {
 fn is_sound(template: &Template, coinbase: &Coinbase) -> bool {
     let paid: u64 = coinbase.outputs().iter().map(|output| output.value.to_sat()).sum();
     assert_eq!(paid, template.coinbase_total(), "every satoshi goes somewhere");
-    let weight: u64 = template.transactions.iter().map(|transaction| transaction.weight).sum();
-    let weight = weight + coinbase.weight() + BESIDE_WEIGHT;
+    let weight = block::weight(template, coinbase);
     if weight > WEIGHT_MAX {
         error!(
             weight,

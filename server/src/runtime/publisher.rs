@@ -26,17 +26,18 @@ pub(super) async fn listen<Io: Send + 'static>(
     address: String,
     inbox: mpsc::Sender<Inbound<Io>>,
 ) {
-    let mut works = None;
+    // Whether the operator heard that nothing is heard.
+    let mut said = false;
     while !inbox.is_closed() {
         let error = match subscribed(&address).await {
             Ok(mut socket) => {
-                works = Some(true);
+                said = false;
                 info!(address, "hears what the node publishes");
                 pass_on(node, &mut socket, &inbox).await
             }
             Err(error) => error,
         };
-        if works != Some(false) {
+        if !said {
             warn!(
                 address,
                 "does not hear what the node publishes: {error}; bids and tips are found by \
@@ -44,7 +45,7 @@ pub(super) async fn listen<Io: Send + 'static>(
                  zmqpubsequence"
             );
         }
-        works = Some(false);
+        said = true;
         sleep_until(Instant::now() + CONNECT_PAUSE).await;
     }
 }
