@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::load::command::LoadArguments;
 use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
 use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions, Way};
 
@@ -56,6 +57,9 @@ enum Command {
     Replay(ReplayArguments),
     /// Makes a failing plan smaller and keeps it beside the report
     Minimise(MinimiseArguments),
+    /// Measures a Stratum server: what shares cost it, how soon tips reach its miners, and how much
+    /// memory a miner takes
+    Load(LoadArguments),
     /// Plants bugs at the seam and checks that the laws notice each
     Canaries,
 }
@@ -107,6 +111,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(arguments) => ExitCode::from(arguments.simulate()),
         Command::Replay(arguments) => ExitCode::from(arguments.replay()),
         Command::Minimise(arguments) => ExitCode::from(arguments.minimise()),
+        Command::Load(arguments) => ExitCode::from(arguments.load()),
         Command::Canaries => ExitCode::from(command::all_canaries()),
     }
 }

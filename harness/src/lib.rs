@@ -8,6 +8,7 @@
 //! * [`contract`]: watches what passes between the pool and the shell that drives it.
 //! * [`draft`]: blocks put together by hand, right or wrong in one way.
 //! * `kernel` (a feature): Bitcoin Core's own consensus code as a judge of blocks.
+//! * [`load`]: how much a server can do, measured by its miners.
 //! * [`rpc`]: the client that talks to either.
 //! * [`stack`]: the real server and its data directory, started as a user starts them.
 //! * [`up`]: all of it at once, shown to whoever watches; [`cli`] is its command line.
@@ -22,6 +23,7 @@ pub mod draft;
 pub mod http;
 #[cfg(feature = "kernel")]
 pub mod kernel;
+pub mod load;
 pub mod oracle;
 pub mod plan;
 pub mod report;

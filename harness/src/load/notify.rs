@@ -1,0 +1,155 @@
+//! How long a new tip takes to every miner.
+//!
+//! The clock starts when the node has the block. Beside it stands what the machine itself needs:
+//! the same bytes to as many sockets, by the same readers, from a thread that does nothing but
+//! send ([`super::bare`]). The ratio of the two is the server's part.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::bare::Bare;
+use super::report::{Latency, NotifyReport, histogram, note};
+use super::session::open_all;
+use super::wire::{Line, Wire, classify};
+use super::{LoadError, LoadOptions, Target};
+
+/// How long a tip may take to the last miner.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When each miner heard of the present tip.
+#[derive(Debug)]
+struct Round {
+    /// Counted from 1; nothing is noted before.
+    number: u64,
+    /// The last round in which each miner heard.
+    heard: Vec<u64>,
+    times: Vec<Instant>,
+    /// Bytes of the last job.
+    job_bytes: usize,
+}
+
+/// All miners, listening.
+#[derive(Debug)]
+struct Listeners {
+    round: Arc<Mutex<Round>>,
+    complete: Arc<Notify>,
+    tasks: JoinSet<io::Result<()>>,
+}
+
+impl Listeners {
+    fn start(wires: Vec<Wire>) -> Self {
+        let round = Round { number: 0, heard: vec![0; wires.len()], times: vec![], job_bytes: 0 };
+        let (round, complete) = (Arc::new(Mutex::new(round)), Arc::new(Notify::new()));
+        let mut tasks = JoinSet::new();
+        for (number, wire) in wires.into_iter().enumerate() {
+            tasks.spawn(listen(wire, number, Arc::clone(&round), Arc::clone(&complete)));
+        }
+        Self { round, complete, tasks }
+    }
+
+    fn begin(&self) {
+        let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        round.number += 1;
+        round.times.clear();
+    }
+
+    /// When each miner heard; waits until all did.
+    async fn all(&mut self) -> Result<Vec<Instant>, LoadError> {
+        let waited = timeout(PATIENCE, self.complete.notified()).await;
+        let round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+        if waited.is_ok() {
+            return Ok(round.times.clone());
+        }
+        match self.tasks.try_join_next() {
+            Some(Ok(Err(error))) => Err(LoadError::Broken(error)),
+            Some(Ok(Ok(())) | Err(_)) | None => Err(LoadError::TipLost {
+                reached: round.times.len(),
+                miners: round.heard.len(),
+                seconds: PATIENCE.as_secs(),
+            }),
+        }
+    }
+
+    fn job_bytes(&self) -> usize {
+        self.round.lock().unwrap_or_else(PoisonError::into_inner).job_bytes
+    }
+}
+
+async fn listen(
+    mut wire: Wire,
+    number: usize,
+    round: Arc<Mutex<Round>>,
+    complete: Arc<Notify>,
+) -> io::Result<()> {
+    loop {
+        wire.read(|line| {
+            if classify(line) != Line::CleanJob {
+                return;
+            }
+            let now = Instant::now();
+            let mut round = round.lock().unwrap_or_else(PoisonError::into_inner);
+            round.job_bytes = line.len() + 1;
+            if round.heard[number] < round.number {
+                round.heard[number] = round.number;
+                round.times.push(now);
+                if round.times.len() == round.heard.len() {
+                    complete.notify_one();
+                }
+            }
+        })
+        .await?;
+    }
+}
+
+/// Makes tips and waits for each to arrive.
+pub(super) async fn measure(
+    options: &LoadOptions,
+    target: &Target,
+) -> Result<NotifyReport, LoadError> {
+    let node = target.node.as_ref().ok_or(LoadError::NoNode)?;
+    let sessions = open_all(target, options.connections).await?;
+    let mut listeners =
+        Listeners::start(sessions.into_iter().map(|session| session.wire).collect());
+    let (mut first, mut every) = (histogram(), histogram());
+    for _ in 0..options.tips {
+        listeners.begin();
+        let there = node.new_tip().await?;
+        for (place, heard) in (0..).zip(listeners.all().await?) {
+            let latency = heard.saturating_duration_since(there);
+            note(&mut every, latency);
+            if place == 0 {
+                note(&mut first, latency);
+            }
+        }
+    }
+    let job_bytes = listeners.job_bytes();
+    let mut bare = Bare::connect(options.connections, job_bytes).await.map_err(LoadError::Bare)?;
+    let mut listeners = Listeners::start(bare.take_wires());
+    let mut alone = histogram();
+    for _ in 0..options.tips {
+        listeners.begin();
+        let sending = bare.send();
+        let heard = listeners.all().await?;
+        let sent = sending.await.map_err(io::Error::other).and_then(|sent| sent);
+        let (started, back) = sent.map_err(LoadError::Bare)?;
+        bare = back;
+        for heard in heard {
+            note(&mut alone, heard.saturating_duration_since(started));
+        }
+    }
+    let (latency, bare) = (Latency::of(&every), Latency::of(&alone));
+    Ok(NotifyReport {
+        connections: options.connections,
+        tips: options.tips,
+        job_bytes,
+        first: Latency::of(&first),
+        ratio_p99: latency.p99_us / bare.p99_us.max(1.0),
+        latency,
+        bare,
+    })
+}
