@@ -105,7 +105,7 @@ impl Pace {
                  block takes {network}"
             )
         })?;
-        let is_capped = now * ROUNDING >= network;
+        let is_capped = is_the_networks(given);
         let miner = book.sessions.get(&conn).map(|session| session.miner);
         let wanted = miner.and_then(|miner| right(scene, rules, miner, network));
         let is_good = wanted.is_none_or(|wanted| is_near(now, wanted));
@@ -203,6 +203,11 @@ fn right(scene: &Scene<'_>, rules: VardiffPlan, miner: u64, network: f64) -> Opt
 /// Firmware that mines at no difficulty as low as those here: it gets the hardest there is.
 fn rents(miner: &MinerPlan) -> bool {
     miner.family.as_deref() == Some("nicehash")
+}
+
+/// Whether a share of this job takes as much as a block.
+pub(super) fn is_the_networks(given: &Given) -> bool {
+    hashes(&given.target) * ROUNDING >= hashes(&given.job.block_target)
 }
 
 /// The hashes that it takes on average to meet a target.

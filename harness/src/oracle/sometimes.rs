@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scene;
 use super::casebook::{Asks, Casebook, Fact};
+use super::pace;
 use crate::plan::What;
 use crate::sim::WorldEvent;
 use crate::sim::observe::{Ending, Observation};
@@ -134,7 +135,7 @@ impl Sometimes {
                 if book.jobs.get(&given.job.id).is_some_and(|bodies| bodies.len() > 1) {
                     self.count("job in another body");
                 }
-                if given.target == given.job.block_target {
+                if pace::is_the_networks(given) {
                     self.count("difficulty is the network's");
                 }
                 let bytes = &given.job.coinbase2;
