@@ -112,9 +112,15 @@ pub(super) async fn measure(
     target: &Target,
 ) -> Result<NotifyReport, LoadError> {
     let node = target.node.as_ref().ok_or(LoadError::NoNode)?;
-    let sessions = open_all(target, options.connections).await?;
-    let mut listeners =
-        Listeners::start(sessions.into_iter().map(|session| session.wire).collect());
+    // One miner first: it tells how long a job is, and the server has warmed up.
+    let mut alone = Listeners::start(wires(target, 1).await?);
+    alone.begin();
+    node.new_tip().await?;
+    alone.all().await?;
+    let job_bytes = alone.job_bytes();
+    // The loop has both ends of its sockets here, so its turn is over before the miners come.
+    let bare = bare(options, job_bytes).await?;
+    let mut listeners = Listeners::start(wires(target, options.connections).await?);
     let (mut first, mut every) = (histogram(), histogram());
     for _ in 0..options.tips {
         listeners.begin();
@@ -127,22 +133,7 @@ pub(super) async fn measure(
             }
         }
     }
-    let job_bytes = listeners.job_bytes();
-    let mut bare = Bare::connect(options.connections, job_bytes).await.map_err(LoadError::Bare)?;
-    let mut listeners = Listeners::start(bare.take_wires());
-    let mut alone = histogram();
-    for _ in 0..options.tips {
-        listeners.begin();
-        let sending = bare.send();
-        let heard = listeners.all().await?;
-        let sent = sending.await.map_err(io::Error::other).and_then(|sent| sent);
-        let (started, back) = sent.map_err(LoadError::Bare)?;
-        bare = back;
-        for heard in heard {
-            note(&mut alone, heard.saturating_duration_since(started));
-        }
-    }
-    let (latency, bare) = (Latency::of(&every), Latency::of(&alone));
+    let latency = Latency::of(&every);
     Ok(NotifyReport {
         connections: options.connections,
         tips: options.tips,
@@ -152,4 +143,28 @@ pub(super) async fn measure(
         latency,
         bare,
     })
+}
+
+async fn wires(target: &Target, count: usize) -> Result<Vec<Wire>, LoadError> {
+    let sessions = open_all(target, count).await?;
+    Ok(sessions.into_iter().map(|session| session.wire).collect())
+}
+
+/// As many rounds of the loop as there are tips.
+async fn bare(options: &LoadOptions, job_bytes: usize) -> Result<Latency, LoadError> {
+    let mut bare = Bare::connect(options.connections, job_bytes).await.map_err(LoadError::Bare)?;
+    let mut listeners = Listeners::start(bare.take_wires());
+    let mut latencies = histogram();
+    for _ in 0..options.tips {
+        listeners.begin();
+        let sending = bare.send();
+        let heard = listeners.all().await?;
+        let sent = sending.await.map_err(io::Error::other).and_then(|sent| sent);
+        let (started, back) = sent.map_err(LoadError::Bare)?;
+        bare = back;
+        for heard in heard {
+            note(&mut latencies, heard.saturating_duration_since(started));
+        }
+    }
+    Ok(Latency::of(&latencies))
 }
