@@ -104,7 +104,13 @@ pub fn text(plan: &Plan, run: &Run, again: &str) -> String {
 fn world(plan: &Plan) -> String {
     let honest = plan.miners.iter().filter(|miner| miner.habit == Habit::Honest).count();
     let server = &plan.server;
-    let source = if server.enforcer { "an enforcer" } else { "a plain node" };
+    let source = match (server.enforcer, server.second) {
+        (true, None) => "an enforcer",
+        (true, Some(_)) => "an enforcer, blocks to a plain node too",
+        (false, None) => "a plain node",
+        (false, Some(second)) if second.submit_only => "a plain node, blocks to another too",
+        (false, Some(_)) => "two plain nodes",
+    };
     format!(
         "{} miners ({honest} honest)  templates of {source}  {} own sidechains  limits \
          sessions={} grace={}ms",

@@ -2,7 +2,7 @@
 //!
 //! RPC and ZMQ are published on loopback, on ports that stay the same over a restart: a server
 //! under test must find its node again where it left it. Every node has an empty chain and no
-//! peers. The container goes when its [`Bitcoind`] is dropped.
+//! peers but those that a test connects it to. The container goes when its [`Bitcoind`] is dropped.
 //!
 //! Not here: what a test wants of the chain. The helpers are those that several tests need.
 
@@ -15,7 +15,9 @@ use bitcoin::consensus::encode::deserialize_hex;
 use bitcoin::{Address, Block, BlockHash};
 use serde_json::{Value, json};
 use testcontainers::bollard::Docker;
-use testcontainers::bollard::query_parameters::KillContainerOptionsBuilder;
+use testcontainers::bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder,
+};
 use testcontainers::{ContainerAsync, GenericImage};
 
 pub use wallet::{AddressKind, Wallet};
@@ -27,6 +29,8 @@ use crate::rpc::{RpcClient, RpcFailure};
 pub const RPC_USER: &str = "harness";
 /// The RPC password of every node. It guards nothing: the port is on loopback, the coins are play.
 pub const RPC_PASSWORD: &str = "harness";
+/// Where a node of regtest listens for its peers, inside its container.
+const PEER_PORT: u16 = 18444;
 /// How long a node may take to flush and end when asked to (SIGTERM), before it is killed.
 const STOP_SECONDS_MAX: i32 = 60;
 
@@ -125,6 +129,27 @@ impl Bitcoind {
     /// Makes an empty wallet of this name and gives access to it.
     pub async fn create_wallet(&self, name: &str) -> Result<Wallet, RpcFailure> {
         Wallet::create(&self.client(), name).await
+    }
+
+    /// Makes this node a peer of `other`, which must listen (`-listen=1`). A node that was stopped
+    /// has forgotten its peers, and may come back at another address.
+    pub async fn connect_to(&self, other: &Self) -> Result<(), ContainerError> {
+        let peer = format!("{}:{PEER_PORT}", other.address_inside().await?);
+        let connecting = self.rpc("addnode", json!([peer, "onetry"])).await;
+        connecting.map(drop).map_err(docker_failed("connect two nodes"))
+    }
+
+    /// Its address on Docker's own network. testcontainers looks for a network that older daemons
+    /// name otherwise.
+    async fn address_inside(&self) -> Result<String, ContainerError> {
+        let action = "find the node's address";
+        let none: Option<InspectContainerOptions> = None;
+        let found = self.docker.inspect_container(self.container().id(), none).await;
+        let settings = found.map_err(docker_failed(action))?.network_settings;
+        let networks = settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let mut addresses = networks.into_values().filter_map(|network| network.ip_address);
+        let address = addresses.find(|address| !address.is_empty());
+        address.ok_or_else(|| docker_failed(action)("it is on no network"))
     }
 
     /// Asks the node to end (SIGTERM) and waits until it has.
