@@ -51,7 +51,7 @@ impl Rig {
     /// A pool whose node gave `first`, with so many miners that have its job.
     pub fn new(first: Reply, miners: u64) -> Self {
         let unix = template(0).time;
-        let now = Now { mono: Instant::ZERO, unix };
+        let now = Now { mono: Instant::ZERO, wall: unix.into() };
         let mut rig = Self {
             pool: Pool::new(config(), &Recovered::default(), now),
             now,
@@ -103,7 +103,7 @@ impl Rig {
         let miners = self.miners.iter().cycle();
         let first = self.submitted;
         self.submitted += count;
-        let (job, time) = (self.job, self.now.unix);
+        let (job, time) = (self.job, self.now.wall.seconds());
         let line =
             |(number, conn): (u64, &ConnId)| (*conn, submit_line(&candidate(job, time, number)));
         (first..self.submitted).zip(miners).map(line).collect()

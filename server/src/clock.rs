@@ -44,11 +44,28 @@ impl Add<Duration> for Instant {
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct UnixTime(pub u32);
 
+/// Milliseconds since 1970 on the wall clock, as records carry them.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+pub struct UnixMillis(pub u64);
+
+impl UnixMillis {
+    /// The whole seconds.
+    pub fn seconds(self) -> UnixTime {
+        UnixTime(u32::try_from(self.0 / 1_000).unwrap_or(u32::MAX))
+    }
+}
+
+impl From<UnixTime> for UnixMillis {
+    fn from(time: UnixTime) -> Self {
+        Self(u64::from(time.0) * 1_000)
+    }
+}
+
 /// Both clocks, read once for each event.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Now {
     /// Monotonic clock.
     pub mono: Instant,
     /// Wall clock.
-    pub unix: UnixTime,
+    pub wall: UnixMillis,
 }

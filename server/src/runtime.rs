@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
-use crate::clock::UnixTime;
+use crate::clock::UnixMillis;
 use crate::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortRules};
 use crate::pool::Counters;
 use crate::pool::action::Halt;
@@ -181,9 +181,9 @@ fn miners(settings: &Settings) -> Miners {
     Miners { ports: core::iter::once(first).chain(others).collect(), solo: settings.solo }
 }
 
-fn wall_clock() -> UnixTime {
+fn wall_clock() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixTime(u32::try_from(since.as_secs()).unwrap_or(u32::MAX))
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Done at the first SIGINT or SIGTERM.

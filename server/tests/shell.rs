@@ -20,7 +20,7 @@ use bitcoin::{Network, ScriptBuf};
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
-use server::clock::UnixTime;
+use server::clock::UnixMillis;
 use server::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
@@ -103,7 +103,7 @@ impl Server {
                     future::pending::<()>().await;
                 }
             };
-            tell.send(run(parts, || UnixTime(1_700_000_000), stop).await).unwrap_or_default();
+            tell.send(run(parts, || UnixMillis(1_700_000_000_000), stop).await).unwrap_or_default();
         });
         Self { runtime, counters, stop, ended }
     }

@@ -10,7 +10,7 @@ use server::Pool;
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
-use server::clock::{Instant, Now, UnixTime};
+use server::clock::{Instant, Now, UnixMillis};
 use server::config::{
     Config, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortRules, VardiffRules,
 };
@@ -116,7 +116,9 @@ impl Host {
 
     fn clocks(&self, now: Micros, unix: u32) -> Now {
         let nanos = now.since(self.started).saturating_mul(1_000);
-        Now { mono: Instant::from_nanos(nanos), unix: UnixTime(self.wall(unix)) }
+        // Everybody's seconds begin at whole ones.
+        let millis = u64::from(self.wall(unix)) * 1_000 + now.0 / 1_000 % 1_000;
+        Now { mono: Instant::from_nanos(nanos), wall: UnixMillis(millis) }
     }
 
     /// What the machine's wall clock says when the right time is `unix`.

@@ -186,7 +186,7 @@ impl Stage {
             let (stop, ended) = (Arc::clone(&stop), Arc::clone(&ended));
             async move {
                 let stopped = async move { stop.notified().await };
-                let halt = run(parts, || UnixTime(seconds()), stopped).await?;
+                let halt = run(parts, || UnixTime(seconds()).into(), stopped).await?;
                 *ended.lock().unwrap() = Some(halt);
                 Ok(())
             }

@@ -73,7 +73,7 @@ impl Pool {
 
     /// Consensus wants the time after the median of the last blocks, and not two hours ahead.
     fn check_time(&self, now: Now, job: &Job, candidate: &Candidate) -> Option<Reject> {
-        let latest = now.unix.0.saturating_add(self.config.limits.ntime_ahead_seconds);
+        let latest = now.wall.seconds().0.saturating_add(self.config.limits.ntime_ahead_seconds);
         let allowed = job.template.time_min.0..=latest.max(job.template.time.0);
         (!allowed.contains(&candidate.time.0)).then_some(Reject::TimeOutOfRange)
     }

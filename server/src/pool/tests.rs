@@ -97,7 +97,7 @@ impl Rig {
     }
 
     fn after(config: Config, recovered: &Recovered) -> Self {
-        let now = Now { mono: Instant::ZERO, unix: UnixTime(NODE_TIME) };
+        let now = Now { mono: Instant::ZERO, wall: UnixTime(NODE_TIME).into() };
         let mut rig = Self {
             pool: Pool::new(config, recovered, now),
             now,

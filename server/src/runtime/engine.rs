@@ -17,7 +17,7 @@ use super::http;
 use super::listener::{Connect, Listener};
 use super::publisher;
 use super::witness::Witness;
-use crate::clock::{Instant, Now, UnixTime};
+use crate::clock::{Instant, Now, UnixMillis};
 use crate::config::{Config, PortId};
 use crate::journal::DiskOp;
 use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
@@ -70,7 +70,7 @@ pub(super) enum Inbound<Io> {
 /// When this returns, door, connections and disk are let go; when it is dropped, soon after.
 pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     parts: Parts<L, C, D, W>,
-    wall: impl Fn() -> UnixTime,
+    wall: impl Fn() -> UnixMillis,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
     let Parts { config, listener, connect, endpoints, publishers, disk, counters, witness } = parts;
@@ -80,7 +80,7 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     let started = TokioInstant::now();
     let now = || Now {
         mono: Instant::from_nanos(u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX)),
-        unix: wall(),
+        wall: wall(),
     };
     let nodes = config.nodes.len();
     let mut pool = Pool::new(config, &recovered, now());

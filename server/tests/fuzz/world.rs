@@ -12,7 +12,7 @@ use server::Pool;
 use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
-use server::clock::{Instant, Now, UnixTime};
+use server::clock::{Instant, Now, UnixMillis, UnixTime};
 use server::config::{
     Config, Limits, Miners, NodeRole, OwnSidechain, PortId, PortRules, Solo, VardiffRules,
 };
@@ -54,7 +54,7 @@ impl World {
         let template: Value =
             serde_json::from_str(fixtures::GBT_BITCOIND_FOUR_BIDS).expect("as captured");
         let seconds = template["curtime"].as_u64().and_then(|time| u32::try_from(time).ok());
-        let now = Now { mono: Instant::ZERO, unix: UnixTime(seconds.expect("a time")) };
+        let now = Now { mono: Instant::ZERO, wall: UnixTime(seconds.expect("a time")).into() };
         let mut world = Self {
             pool: Pool::new(config(solo), &Recovered::default(), now),
             now,
@@ -167,7 +167,7 @@ impl World {
         let mono = self.now.mono.max(until);
         let seconds = |at: Instant| at.since(Instant::ZERO).as_secs();
         let passed = u32::try_from(seconds(mono) - seconds(self.now.mono)).expect("short");
-        self.now = Now { mono, unix: UnixTime(self.now.unix.0 + passed) };
+        self.now = Now { mono, wall: UnixMillis(self.now.wall.0 + u64::from(passed) * 1_000) };
     }
 
     fn handle(&mut self, event: Event) {

@@ -51,7 +51,7 @@ fn every_output_is_kept_and_the_reward_redirected() {
 fn a_block_from_an_enforcers_template_adds_up() {
     let template = fixtures::GBT_ENFORCER_THREE_BIDS;
     let mut rig = mining(easy(), template);
-    rig.now.unix = UnixTime(1_795_352_597);
+    rig.now.wall = UnixTime(1_795_352_597).into();
     let (conn, heard) = rig.miner();
     let work = Work::from(&heard, "00000000", 5);
     // Grinding by the miner's own arithmetic would need the branch: any nonce will do, for every
