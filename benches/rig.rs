@@ -63,9 +63,7 @@ impl Rig {
             submitted: 0,
         };
         rig.drain();
-        for write in core::mem::take(&mut rig.writes) {
-            rig.handle(Event::Persisted { write });
-        }
+        rig.finish_writes();
         let chain = r#"{"result":{"chain":"main","blocks":143},"error":null,"id":1}"#;
         let chain = HttpReply { status: 200, body: Bytes::from_static(chain.as_bytes()) };
         rig.answer("getblockchaininfo", Ok(chain));
@@ -149,7 +147,15 @@ impl Rig {
             self.pool.handle(self.now, Event::Flushed { conn, length });
             assert!(self.pool.poll_action().is_none(), "what left the machine asks for nothing");
         }
+        self.finish_writes();
         black_box(self.pool.poll_timeout());
+    }
+
+    fn finish_writes(&mut self) {
+        while let Some(write) = self.writes.pop() {
+            self.pool.handle(self.now, Event::Persisted { write });
+            self.drain();
+        }
     }
 
     fn drain(&mut self) {

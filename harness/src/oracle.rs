@@ -9,6 +9,7 @@
 mod blocks;
 pub mod casebook;
 mod jobs;
+pub mod journal;
 mod liveness;
 pub(crate) mod pace;
 mod reading;
@@ -108,6 +109,7 @@ impl Panel {
                 Box::new(shares::Shares::default()),
                 Box::new(jobs::Jobs::default()),
                 Box::new(blocks::Blocks::default()),
+                Box::new(journal::Journal::default()),
                 Box::new(resources::Resources::default()),
                 Box::new(liveness::Liveness::default()),
                 Box::new(pace::Pace::default()),

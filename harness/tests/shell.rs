@@ -37,8 +37,8 @@ fn a_miner_finds_blocks_that_the_node_takes() {
     assert_eq!(stage.stop(), Halt::Stopped);
     let seen = stage.keep_contract();
     assert_eq!((seen.opened, seen.closed, seen.cut_off.len()), (3, 3, 0), "{seen:?}");
-    // The generation, and two writes a block.
-    assert_eq!(seen.persisted, 7, "{seen:?}");
+    // The generation, and three writes a block: the share that it is, too.
+    assert_eq!(seen.persisted, 10, "{seen:?}");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn a_connection_that_is_reset_during_a_write_is_closed_once() {
 }
 
 #[test]
-fn a_stop_under_load_lets_go_of_everything_and_forgets_no_block() {
+fn a_stop_under_load_lets_go_of_everything_and_forgets_no_block_and_no_share() {
     let mut stage = Stage::new(|_| {});
     let watchers = stage.watchers("watchers", 10);
     let miners = [stage.miner("one", u64::MAX), stage.miner("other", u64::MAX)];
@@ -92,6 +92,8 @@ fn a_stop_under_load_lets_go_of_everything_and_forgets_no_block() {
         let miners_did = miners.iter().all(|miner| !miner.disconnections().is_empty());
         miners_did && watchers.disconnections().len() >= 10
     });
+    let counted = stage.counters().shares_accepted;
+    assert!(counted >= 5 && stage.shares() == counted, "{counted} {}", stage.shares());
     // Those who come back while it waits for its last blocks are sent away for the same reason.
     let cut_off = stage.keep_contract().cut_off;
     assert!(cut_off.len() >= 12, "{cut_off:?}");

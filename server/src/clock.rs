@@ -61,6 +61,22 @@ impl From<UnixTime> for UnixMillis {
     }
 }
 
+/// A stretch of wall time; without an end on a side where none is given.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Window {
+    /// From here on.
+    pub since: Option<UnixMillis>,
+    /// And before this.
+    pub until: Option<UnixMillis>,
+}
+
+impl Window {
+    /// Whether `time` is within it.
+    pub fn has(&self, time: UnixMillis) -> bool {
+        self.since.is_none_or(|since| since <= time) && self.until.is_none_or(|until| time < until)
+    }
+}
+
 /// Both clocks, read once for each event.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Now {

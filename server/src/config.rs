@@ -170,12 +170,20 @@ pub struct Limits {
     pub sessions_kept: usize,
     /// Worker names on one connection.
     pub workers: usize,
+    /// Longest worker name.
+    pub worker_bytes: usize,
     /// Jobs of one tip.
     pub jobs_live: usize,
     /// Shares remembered against duplicates.
     pub shares_seen: usize,
     /// Replies on one connection that wait for a block to be safe.
     pub replies_parked: usize,
+    /// How long a share waits for others, to be written to the share log with them.
+    pub journal_flush: Duration,
+    /// Shares that are written without waiting for more.
+    pub journal_batch: usize,
+    /// Shares that are counted and not on disk, until none is counted any more.
+    pub journal_waiting: usize,
     /// How long shares for a left tip are credited.
     pub grace: Duration,
     /// How long jobs of a left tip are kept for late blocks.
@@ -215,9 +223,13 @@ impl Default for Limits {
             rejects_close: 512,
             sessions_kept: 20_000,
             workers: 64,
+            worker_bytes: 256,
             jobs_live: 1_024,
             shares_seen: 1_000_000,
             replies_parked: 1_024,
+            journal_flush: Duration::from_millis(100),
+            journal_batch: 4_096,
+            journal_waiting: 65_536,
             grace: Duration::from_secs(5),
             keep_stale: Duration::from_mins(10),
             ntime_ahead_seconds: 7_000,

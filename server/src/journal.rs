@@ -1,4 +1,5 @@
-//! What must outlive the process: the generation, and found blocks until the node has spoken.
+//! What must outlive the process: the generation, found blocks until the node has spoken, and
+//! which shares were counted.
 //!
 //! **Invariant:** says what is to be written and what its bytes mean; who writes, and when it is
 //! safe, is the shell's business.
@@ -6,7 +7,16 @@
 //! In the data directory: `generation` holds a decimal number, one higher each start. A found
 //! block is `blocks/<height>-<hash>.hex`, its bytes in hex, as `bitcoin-cli submitblock` takes
 //! them; once the node has judged it, the file moves to `blocks/accepted`, `blocks/inconclusive`
-//! or `blocks/rejected`.
+//! or `blocks/rejected`. The share log is `shares/<run>-<first>.jsonl`, lines of JSON
+//! ([`record`]), appended to in batches ([`writer`]); each run begins a file, so that what a crash
+//! leaves unfinished is at the end of a file ([`recovery`]).
+
+pub mod record;
+pub mod recovery;
+pub mod totals;
+pub mod writer;
+
+use bytes::Bytes;
 
 use crate::mining::block::FoundBlock;
 use crate::mining::hash::{Hash, display_hash};
@@ -28,6 +38,27 @@ pub enum DiskOp {
         /// Where it goes.
         shelf: Shelf,
     },
+    /// Lines for the end of the share log.
+    AppendShares {
+        /// The run that counted them.
+        run: u32,
+        /// The number of the first of them.
+        first: u64,
+        /// The lines.
+        records: Bytes,
+    },
+}
+
+/// Why a write is not on disk.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum WriteError {
+    /// Nothing of it is kept, for there is no room: it may be asked for again.
+    #[error("{0}")]
+    NotKept(String),
+    /// It may be there or not, now or after the next loss of power, and asking again would not
+    /// tell: a second sync says yes to what the first one lost.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// Where a judged block is kept.

@@ -1,6 +1,6 @@
 //! The process `drivechain-stratum`: settings, log, panic hook, runtime, exit code.
 //!
-//! Exit codes: 0 stopped when asked, 1 could not go on, 2 settings that cannot be used.
+//! Exit codes: 0 done or stopped when asked, 1 could not go on, 2 settings that cannot be used.
 //!
 //! **Invariant:** decides nothing about mining; a panic anywhere ends the process.
 
@@ -12,7 +12,10 @@ use std::panic::{self, PanicHookInfo};
 use std::process::{self, ExitCode};
 use std::{env, fs};
 
-use server::settings::{self, Loaded, LogFormat, Settings, SettingsError};
+use server::clock::Window;
+use server::journal::totals::Totals;
+use server::runtime::disk::share_log;
+use server::settings::{self, Loaded, LogFormat, Settings, SettingsError, Task};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
@@ -21,8 +24,11 @@ fn main() -> ExitCode {
         .collect();
     let read = |path: &std::path::Path| fs::read_to_string(path);
     match settings::load(env::args_os(), &environment, &read) {
-        Ok(loaded) if loaded.print_config => print_config(&loaded),
-        Ok(loaded) => run(loaded),
+        Ok(loaded) => match loaded.task {
+            Task::Serve => run(loaded),
+            Task::PrintConfig => print_config(&loaded),
+            Task::Shares { window, json } => shares(&loaded, window, json),
+        },
         Err(error) => refuse(&error),
     }
 }
@@ -88,9 +94,32 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
 
 fn print_config(loaded: &Loaded) -> ExitCode {
     say("warning", loaded.warnings.iter().map(String::as_str));
-    match io::stdout().write_all(loaded.listing().as_bytes()) {
+    print(&loaded.listing())
+}
+
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Adds up the share log. What is damaged is not added up in part.
+fn shares(loaded: &Loaded, window: Window, json: bool) -> ExitCode {
+    let mut totals = Totals::of(window);
+    match share_log::read(&loaded.settings.data_dir, |record| totals.add(record)) {
+        Ok(torn) => {
+            let note = format!(
+                "{torn} bytes at the end are no whole record: a write that is under way, or one \
+                 that the next start will cut off"
+            );
+            say("note", (torn > 0).then_some(note.as_str()).into_iter());
+            print(&if json { totals.json() } else { totals.table() })
+        }
+        Err(error) => {
+            say("error", core::iter::once(error.to_string().as_str()));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use crate::clock::{Instant, Now};
 use crate::config::{Config, NodeRole};
-use crate::journal::{DiskOp, Recovered};
+use crate::journal::writer::Writer;
+use crate::journal::{DiskOp, Recovered, WriteError};
 use crate::mining::hash::Hash;
 use crate::mining::job::JobBook;
 use crate::mining::ledger::Ledger;
@@ -33,6 +34,7 @@ pub mod event;
 
 mod audit;
 mod blocks;
+mod journal;
 mod lean;
 mod miners;
 mod offers;
@@ -64,6 +66,7 @@ enum Written {
     Generation,
     Block(Hash),
     Settled,
+    Shares,
 }
 
 /// Whether a found block would survive a crash.
@@ -75,6 +78,15 @@ enum Kept {
     Safely,
     /// The disk failed, so only the node can have it.
     Never,
+}
+
+/// The server is to end.
+#[derive(Clone, Debug)]
+struct Stop {
+    since: Instant,
+    why: Halt,
+    /// By the operator.
+    wished: bool,
 }
 
 /// Totals since the start.
@@ -126,6 +138,7 @@ pub struct Pool {
     leases: Leases,
     jobs: JobBook,
     ledger: Ledger,
+    journal: Writer,
     nodes: Failover,
     daemons: Vec<Daemon>,
     deliveries: Deliveries,
@@ -140,7 +153,7 @@ pub struct Pool {
     next_call: u64,
     next_write: u64,
     actions: VecDeque<Action>,
-    stopping: Option<Instant>,
+    stopping: Option<Stop>,
     counters: Counters,
 }
 
@@ -164,6 +177,7 @@ impl Pool {
             leases: Leases::default(),
             jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
             ledger: Ledger::new(limits.shares_seen),
+            journal: Writer::new(generation, limits),
             nodes: Failover::new(&config),
             daemons: config.sidechains.iter().copied().map(Daemon::new).collect(),
             deliveries: Deliveries::default(),
@@ -198,10 +212,11 @@ impl Pool {
             Event::Closed { conn } => self.on_closed(conn),
             Event::Replied { call, result } => self.on_replied(now, call, &result),
             Event::Persisted { write } => self.on_persisted(write),
-            Event::PersistFailed { write, error } => self.on_persist_failed(write, &error),
+            Event::PersistFailed { write, error } => self.on_persist_failed(now, write, &error),
             Event::Notified { node, topic, body } => self.on_notice(now, node, &topic, &body),
             Event::Stop => self.on_stop(now),
         }
+        self.write_shares(now);
         self.choose_node(now);
         self.ask(now);
         self.finish_stop(now);
@@ -213,6 +228,7 @@ impl Pool {
         self.publish_if_ready(now);
         self.retire_jobs(now);
         self.look_at_miners(now);
+        self.write_shares(now);
         self.choose_node(now);
         self.stop_work_if_dead(now);
         self.ask(now);
@@ -226,7 +242,6 @@ impl Pool {
 
     /// When to call [`Self::handle_timeout`], and what for. May change with every event.
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
-        let stop = self.stopping.map(|since| since + self.config.limits.stop_patience);
         let publish = self.work.waits_until(self.config.limits.commitment_wait);
         let wakes = [
             (self.nodes.next_question(), Wake::AskNode),
@@ -237,9 +252,10 @@ impl Pool {
             (publish, Wake::PublishJob),
             (self.daemons.iter().filter_map(Daemon::next_question).min(), Wake::AskSidechain),
             (self.deliveries.next_question(), Wake::ConnectBlock),
+            (self.journal.next_flush(), Wake::FlushJournal),
             (self.jobs.next_retirement(), Wake::RetireJobs),
             (self.schedule.next(), Wake::LookAtMiner),
-            (stop, Wake::FinishStop),
+            (self.stop_ends(), Wake::FinishStop),
         ];
         let due = wakes.into_iter().filter_map(|(when, why)| when.map(|when| (when, why)));
         due.min_by_key(|(when, _)| *when)
@@ -279,17 +295,19 @@ impl Pool {
                 self.listen_if_ready();
             }
             Some(Written::Block(hash)) => self.block_is_safe(hash),
+            Some(Written::Shares) => self.shares_are_written(),
             Some(Written::Settled) | None => {}
         }
     }
 
-    fn on_persist_failed(&mut self, write: WriteId, error: &str) {
+    fn on_persist_failed(&mut self, now: Now, write: WriteId, error: &WriteError) {
         match self.writes.remove(&write) {
             Some(Written::Generation) => self.halt(Halt::Fatal(format!(
                 "cannot write to the data directory: {error}; without it restarts would repeat \
                  work: give DATA_DIR a place that this user may write to"
             ))),
             Some(Written::Block(hash)) => self.block_is_not_kept(hash, error),
+            Some(Written::Shares) => self.shares_are_not_written(now, error),
             Some(Written::Settled) => tracing::warn!(
                 "a judged block's file could not be moved: {error}; it is offered once more at \
                  the next start, which does no harm"
@@ -309,7 +327,19 @@ impl Pool {
 
     fn on_stop(&mut self, now: Now) {
         tracing::info!(pending_blocks = self.submitter.pending(), "stopping");
-        self.stopping = self.stopping.or(Some(now.mono));
+        self.stop(now, Halt::Stopped);
+    }
+
+    /// Lets the miners go, and ends once what is under way is done. The reason that is no wish
+    /// counts.
+    fn stop(&mut self, now: Now, why: Halt) {
+        let before = self.stopping.take();
+        let was_wished = before.as_ref().is_some_and(|stop| stop.wished);
+        let wished = was_wished || why == Halt::Stopped;
+        let since = before.as_ref().filter(|_| was_wished == wished).map(|stop| stop.since);
+        let why = before.map(|stop| stop.why).filter(|why| *why != Halt::Stopped).unwrap_or(why);
+        self.stopping = Some(Stop { since: since.unwrap_or(now.mono), why, wished });
+        self.journal.hurry();
         let open: Vec<ConnId> = self.sessions.keys().copied().collect();
         for conn in open {
             self.ask_to_reconnect(conn);
@@ -317,13 +347,26 @@ impl Pool {
         }
     }
 
+    /// When a stop has waited long enough; never while a block is nowhere but here, unless the
+    /// operator wants it so.
+    fn stop_ends(&self) -> Option<Instant> {
+        let stop = self.stopping.as_ref()?;
+        let only_here = self.found.values().any(|kept| *kept != Kept::Safely);
+        (stop.wished || !only_here).then(|| stop.since + self.config.limits.stop_patience)
+    }
+
     fn finish_stop(&mut self, now: Now) {
-        let Some(since) = self.stopping else { return };
-        let patience_is_over = now.mono.since(since) >= self.config.limits.stop_patience;
+        let patience_is_over = self.stop_ends().is_some_and(|ends| ends <= now.mono);
+        let Some(Stop { why, .. }) = &self.stopping else { return };
         let undelivered = self.submitter.pending() + self.deliveries.pending();
-        let idle = undelivered == 0 && self.writes.is_empty();
+        // Whether shares of a failed batch are on disk, nobody will know any more.
+        let unwritten = if *why == Halt::Stopped { self.journal.waiting() } else { 0 };
+        let idle = undelivered == 0 && unwritten == 0 && self.writes.is_empty();
         if idle || patience_is_over {
-            self.halt(Halt::Stopped);
+            if unwritten > 0 {
+                tracing::error!(unwritten, "these shares could not be written and are lost");
+            }
+            self.halt(why.clone());
         }
     }
 

@@ -16,6 +16,7 @@ mod reader;
 mod sections;
 mod source;
 mod table;
+mod task;
 mod value;
 mod wishes;
 
@@ -36,6 +37,7 @@ pub use self::sections::{SECTIONS, Section, table as sections_table};
 use self::source::Findings;
 pub use self::source::Source;
 pub use self::table::{SETTINGS, Setting, command, table};
+pub use self::task::Task;
 use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::message::BmmHeader;
@@ -169,8 +171,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// What the operator should know, a line each.
     pub warnings: Vec<String>,
-    /// Whether `--print-config` was given: print [`Loaded::listing`] and stop.
-    pub print_config: bool,
+    /// What is to be done with them.
+    pub task: Task,
     /// Each setting with its text and where that came from, in the order of [`SETTINGS`].
     pub effective: Vec<Effective>,
     /// Each entry of the settings file's sections on a line, secrets masked.
@@ -282,7 +284,7 @@ pub fn load(
         Some(settings) if reader.findings.problems.is_empty() => Ok(Loaded {
             settings,
             warnings: [warnings, reader.findings.warnings].concat(),
-            print_config: matches.get_flag(table::PRINT_CONFIG_FLAG),
+            task: Task::of(&matches),
             effective: reader.effective,
             entries: reader.entries.iter().map(entries::Entry::listing).collect(),
         }),

@@ -309,6 +309,57 @@ fn a_data_directory_that_cannot_be_used_ends_it() {
     process.refuses(1, &["data/generation does not hold a number", "higher than any"]);
 }
 
+/// Runs `shares` beside or after a server; exit code, what it prints, what it says.
+fn shares(folder: &Folder, more: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_drivechain-stratum"));
+    command.env_clear().current_dir(folder.path()).args(["shares", "--data-dir", "data"]);
+    let output = command.args(more).output().expect("cargo built it");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn shares_are_added_up_from_the_log_and_a_damaged_one_is_refused() {
+    let (node, folder) = (Node::start(), Folder::of("shares"));
+    let mut process = Process::start(node.port(), &folder, &[]);
+    let mut miner = Miner::connect(process.address());
+    let log = folder.path().join("data/shares/0000000001-000000000001.jsonl");
+    for count in 1..=2 {
+        let id = miner.submit_block();
+        miner.accepted(id);
+        // In a batch of its own, so that the second proves the first.
+        let until = Instant::now() + PATIENCE;
+        while fs::read_to_string(&log).unwrap_or_default().lines().count() < count {
+            assert!(Instant::now() < until, "share {count} is not written");
+            thread::yield_now();
+        }
+        node.new_tip();
+        miner.next_tip();
+    }
+    process.stops();
+    // The network's difficulty, which is below one.
+    let (code, table, said) = shares(&folder, &[]);
+    let words: Vec<&str> = table.split_whitespace().collect();
+    let sum = "0.0000000009313084746";
+    let expected = ["worker", "shares", "difficulty", "w", "2", sum, "all", "2", sum];
+    assert_eq!(
+        (code, words, said.contains("error")),
+        (Some(0), expected.to_vec(), false),
+        "{said}"
+    );
+    let (code, json, _) = shares(&folder, &["--json", "--until", "1"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let nothing = serde_json::json!({"workers": [], "shares": 0, "difficulty": "0"});
+    assert_eq!((code, json), (Some(0), nothing));
+    let lines = fs::read(&log).expect("it was written");
+    fs::write(&log, [&lines[..9], b"8", &lines[10..]].concat()).expect("it is ours");
+    let (code, table, said) = shares(&folder, &[]);
+    assert_eq!((code, table.as_str()), (Some(1), ""));
+    let words = ["0000000001-000000000001.jsonl", "line 1", "move the file out"];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    Process::start(node.port(), &folder, &[]).refuses(1, &words);
+}
+
 #[test]
 fn one_data_directory_is_for_one_server() {
     let (address, folder) = (Reserved::new(), Folder::of("two"));

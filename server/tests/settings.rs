@@ -14,7 +14,9 @@ use std::process::{Command, Output};
 use insta::assert_snapshot;
 use proptest::prelude::*;
 use server::config::PortRules;
-use server::settings::{self, Credentials, Loaded, LogFormat, SETTINGS, Settings, SettingsError};
+use server::settings::{
+    self, Credentials, Loaded, LogFormat, SETTINGS, Settings, SettingsError, Task,
+};
 
 /// Everything a start depends on, given piece by piece.
 #[derive(Clone, Default)]
@@ -851,7 +853,7 @@ fn the_listing_masks_secrets_and_names_sources() {
         .dot_env("STRATUM_HOST=::1")
         .toml("network = 'signet'");
     let loaded = start.loaded();
-    assert!(loaded.print_config);
+    assert_eq!(loaded.task, Task::PrintConfig);
     let everything = format!("{loaded:?}{}", loaded.listing());
     assert!(!everything.contains("hunter"), "{everything}");
     assert_snapshot!(loaded.listing(), @r#"

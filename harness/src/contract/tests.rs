@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use server::config::PortId;
-use server::journal::DiskOp;
+use server::journal::{DiskOp, WriteError};
 use server::node::rpc::CallError;
 use server::pool::action::{Action, CallId, CloseReason, Endpoint, Halt, WriteId};
 use server::pool::event::{ConnId, Event};
@@ -44,7 +44,10 @@ fn persisted(write: u64) -> Step {
 }
 
 fn failed(write: u64) -> Step {
-    Step::Told(Event::PersistFailed { write: WriteId(write), error: "full".to_owned() })
+    Step::Told(Event::PersistFailed {
+        write: WriteId(write),
+        error: WriteError::NotKept("full".to_owned()),
+    })
 }
 
 fn send(conn: ConnId) -> Step {

@@ -161,7 +161,7 @@ impl Blocks {
 
     fn writes(&mut self, scene: &Scene<'_>, write: u64, op: &DiskOp) -> Result<(), Broken> {
         match op {
-            DiskOp::PutGeneration(_) => Ok(()),
+            DiskOp::PutGeneration(_) | DiskOp::AppendShares { .. } => Ok(()),
             DiskOp::PutBlock(block) => {
                 self.writes.insert(write, block.hash);
                 let known = self.found.contains_key(&block.hash);

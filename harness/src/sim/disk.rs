@@ -2,13 +2,17 @@
 //!
 //! It works on whole operations, because the real one writes a draft, syncs it and renames it:
 //! after a loss of power an operation was done or it was not. Those that were asked for and not
-//! reported may be either. Not in here: the steps of an operation on a real file system
-//! (`server/src/runtime/disk.rs` and its tests).
+//! reported may be either. Only the share log is appended to, so only it is found torn. Not in
+//! here: the steps of an operation on a real file system (`server/src/runtime/disk.rs` and its
+//! tests).
+
+mod share_files;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use bitcoin::hex::DisplayHex as _;
-use server::journal::{DiskOp, Recovered, Shelf, block_file_name, read_block_file};
+use server::journal::{DiskOp, Recovered, Shelf, WriteError, block_file_name, read_block_file};
+use share_files::ShareFiles;
 
 use super::queue::Micros;
 use crate::plan::DiskFault;
@@ -26,7 +30,7 @@ const PENDING: &str = "";
 struct Waiting {
     write: u64,
     op: DiskOp,
-    fails: Option<&'static str>,
+    fails: Option<WriteError>,
 }
 
 /// A disk, and the queue in front of it.
@@ -36,6 +40,11 @@ pub struct SimDisk {
     generation: u32,
     /// Folder and name to text, as the files would hold it.
     blocks: BTreeMap<(&'static str, String), String>,
+    shares: ShareFiles,
+    /// Why a start would have refused what it found.
+    refused: Option<String>,
+    /// What happened how often.
+    felt: BTreeMap<&'static str, u64>,
     queue: VecDeque<Waiting>,
     /// The queue's first write is being done; the number tells it from later ones.
     busy: Option<u64>,
@@ -47,11 +56,14 @@ pub struct SimDisk {
 
 impl SimDisk {
     /// An empty directory.
-    pub const fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self {
             seed,
             generation: 0,
             blocks: BTreeMap::new(),
+            shares: ShareFiles::default(),
+            refused: None,
+            felt: BTreeMap::new(),
             queue: VecDeque::new(),
             busy: None,
             asked: 0,
@@ -93,17 +105,16 @@ impl SimDisk {
 
     /// The server wants `op` written.
     pub fn write(&mut self, now: Micros, write: u64, op: DiskOp) {
+        let broken = || WriteError::Unknown("input/output error".to_owned());
         let mut fails = if self.faults.contains(&DiskFault::Full) {
-            Some("no space left on device")
-        } else if self.faults.contains(&DiskFault::SyncFails) {
-            Some("input/output error")
+            Some(WriteError::NotKept("no space left on device".to_owned()))
         } else {
-            None
+            self.faults.contains(&DiskFault::SyncFails).then(broken)
         };
         if let Some(left) = self.fail_in {
             self.fail_in = left.checked_sub(1);
-            if left == 0 && fails.is_none() {
-                fails = Some("input/output error");
+            if left == 0 {
+                fails = fails.or_else(|| Some(broken()));
             }
         }
         self.queue.push_back(Waiting { write, op, fails });
@@ -124,22 +135,49 @@ impl SimDisk {
     }
 
     /// The write with this number ends: its name in the run, and an error if it failed.
-    pub fn finish(&mut self, now: Micros, number: u64) -> Option<(u64, Option<&'static str>)> {
+    pub fn finish(&mut self, now: Micros, number: u64) -> Option<(u64, Option<WriteError>)> {
         if self.busy != Some(number) {
             return None;
         }
         self.busy = None;
         let done = self.queue.pop_front();
         if let Some(done) = &done {
-            // What failed at its sync may be there all the same.
-            let there = done.fails.is_none()
-                || done.fails == Some("input/output error") && self.coin("disk.failed");
-            if there {
-                self.apply(&done.op);
+            match &done.fails {
+                None => self.apply(&done.op),
+                Some(WriteError::NotKept(_)) => {}
+                // What failed at its sync may be there all the same.
+                Some(WriteError::Unknown(_)) => self.half_done(&done.op, "disk.failed"),
             }
         }
         self.go_on(now);
         done.map(|done| (done.write, done.fails))
+    }
+
+    /// Nobody knows what is left of `op`: of an append a part, of all else all or nothing.
+    fn half_done(&mut self, op: &DiskOp, label: &str) {
+        match op {
+            DiskOp::AppendShares { run, first, records } => {
+                let mut draw = draw(self.seed, label, (self.asked, 0));
+                let remarkable = self.shares.tear(*run, *first, records, &mut draw);
+                if let Some(what) = remarkable {
+                    self.count(what);
+                }
+            }
+            DiskOp::PutGeneration(_) | DiskOp::PutBlock(_) | DiskOp::SettleBlock { .. } => {
+                if self.coin(label) {
+                    self.apply(op);
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.felt.entry(what).or_default() += 1;
+    }
+
+    /// What happened how often.
+    pub const fn felt(&self) -> &BTreeMap<&'static str, u64> {
+        &self.felt
     }
 
     fn coin(&self, label: &str) -> bool {
@@ -160,6 +198,9 @@ impl SimDisk {
                     self.blocks.insert((shelf.folder(), name), text);
                 }
             }
+            DiskOp::AppendShares { run, first, records } => {
+                self.shares.append(*run, *first, records);
+            }
         }
     }
 
@@ -167,10 +208,9 @@ impl SimDisk {
     pub fn crash(&mut self) {
         if self.busy.is_some()
             && let Some(first) = self.queue.pop_front()
-            && first.fails.is_none()
-            && self.coin("disk.crash")
+            && !matches!(first.fails, Some(WriteError::NotKept(_)))
         {
-            self.apply(&first.op);
+            self.half_done(&first.op, "disk.crash");
         }
         self.queue.clear();
         self.busy = None;
@@ -186,13 +226,33 @@ impl SimDisk {
         self.busy = None;
     }
 
-    /// What a start finds.
-    pub fn recover(&self) -> Recovered {
+    /// What a start finds, and what it does to the share log.
+    pub fn recover(&mut self) -> Recovered {
+        match self.shares.recover() {
+            Ok(true) => self.count("journal tail cut"),
+            Ok(false) => {}
+            Err(why) => self.refused = Some(why),
+        }
         let pending = self.blocks.iter().filter(|((folder, _), _)| *folder == PENDING);
         let mut pending: Vec<_> =
             pending.filter_map(|((_, name), text)| read_block_file(name, text)).collect();
         pending.sort_by_key(|block| (block.height, block.hash));
         Recovered { generation: self.generation, pending }
+    }
+
+    /// Loses a record that was safe: a bug to be noticed.
+    pub fn lose_share(&mut self) {
+        self.shares.lose_one();
+    }
+
+    /// Why a start would have refused what it found.
+    pub fn refused(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// The share log's files: run, number of the first record, bytes; the oldest first.
+    pub fn share_files(&self) -> impl Iterator<Item = (u32, u64, &[u8])> {
+        self.shares.iter()
     }
 
     /// Whether a block's file is there, unjudged or on any shelf.
@@ -238,6 +298,36 @@ mod tests {
             let (_, number) = disk.take_moves()[0];
             assert_eq!(disk.finish(Micros(9), number), None, "nobody hears of it");
         }
+    }
+
+    /// Three appends of which the second is under way when the power goes.
+    #[test]
+    fn a_crash_tears_the_append_under_way_and_nothing_before_it() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..200 {
+            let mut disk = SimDisk::new(seed);
+            let lines = ["one\n", "two\nthree\n", "four\n"];
+            for (write, line) in (0..).zip(lines) {
+                let records = line.as_bytes().into();
+                disk.write(Micros(0), write, DiskOp::AppendShares { run: 1, first: 1, records });
+            }
+            let (now, number) = disk.take_moves()[0];
+            assert_eq!(disk.finish(now, number), Some((0, None)));
+            disk.crash();
+            let bytes: Vec<u8> =
+                disk.share_files().flat_map(|(_, _, bytes)| bytes).copied().collect();
+            let left = bytes.strip_prefix(b"one\n").expect("it was synced");
+            assert!(left.len() <= lines[1].len(), "{left:?}");
+            let kind = match left {
+                b"" => "nothing",
+                b"two\nthree\n" => "all",
+                b"two\n" => "a record",
+                _ if left.contains(&0) => "zeros",
+                _ => "a part",
+            };
+            seen.insert(kind);
+        }
+        assert_eq!(seen.len(), 5, "{seen:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! judges the code and not what it does.
 
 use bytes::Bytes;
-use server::journal::DiskOp;
+use server::journal::{DiskOp, WriteError};
 use server::node::rpc::{CallError, HttpReply};
 use server::pool::action::Endpoint;
 
@@ -127,8 +127,8 @@ pub enum Observation {
     NotPersisted {
         /// Which.
         write: u64,
-        /// Why.
-        error: String,
+        /// Why, and whether it can be asked for again.
+        error: WriteError,
     },
     /// Everything that one event led to was done.
     Done,

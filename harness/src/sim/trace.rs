@@ -216,6 +216,9 @@ fn parts(what: &Observation) -> (char, String, String) {
 fn op_text(op: &DiskOp) -> String {
     match op {
         DiskOp::PutBlock(block) => format!("block {} {}", block.height, block.display_hash()),
+        DiskOp::AppendShares { run, first, records } => {
+            format!("shares {run}-{first} {}", String::from_utf8_lossy(records))
+        }
         other @ (DiskOp::PutGeneration(_) | DiskOp::SettleBlock { .. }) => format!("{other:?}"),
     }
 }

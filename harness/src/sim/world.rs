@@ -367,6 +367,9 @@ impl<'p> Simulation<'p> {
         for (name, count) in &self.upstream.felt {
             *counts.entry(name.clone()).or_default() += count;
         }
+        for (name, count) in self.disk.felt() {
+            *counts.entry((*name).to_owned()).or_default() += count;
+        }
         Ended {
             broken,
             at: self.now,

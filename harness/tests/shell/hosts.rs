@@ -88,6 +88,8 @@ struct MemoryDisk(Told<Files>);
 struct Files {
     generation: u32,
     pending: BTreeMap<Hash, FoundBlock>,
+    /// Lines of the share log.
+    shares: u64,
 }
 
 impl Disk for MemoryDisk {
@@ -106,6 +108,9 @@ impl Disk for MemoryDisk {
             }
             DiskOp::SettleBlock { hash, .. } => {
                 assert!(files.pending.remove(hash).is_some(), "a block is settled after it is put");
+            }
+            DiskOp::AppendShares { records, .. } => {
+                files.shares += records.split(|byte| *byte == b'\n').count() as u64 - 1;
             }
         }
         Ok(())
@@ -257,6 +262,11 @@ impl Stage {
 
     pub(crate) fn tip(&self) -> String {
         self.with_world(|world| world.node().tip().to_string())
+    }
+
+    /// Shares that are written down.
+    pub(crate) fn shares(&self) -> u64 {
+        self.disk.0.lock().unwrap().shares
     }
 
     pub(crate) fn pending_blocks(&self) -> usize {

@@ -14,7 +14,7 @@ const MODULES: [(&str, &[&str]); 10] = [
     ("config", &["clock", "mining", "bmm"]),
     ("stratum", &["clock", "mining", "config"]),
     ("node", &["clock", "mining", "bmm", "config"]),
-    ("journal", &["clock", "mining"]),
+    ("journal", &["clock", "mining", "config"]),
     ("pool", &["clock", "mining", "bmm", "stratum", "node", "journal", "config"]),
     ("settings", &["clock", "mining", "bmm", "config"]),
     (

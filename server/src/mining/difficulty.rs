@@ -14,6 +14,10 @@ use ruint::aliases::{U256, U512};
 
 use super::hash::Hash;
 
+mod sum;
+
+pub use sum::DifficultySum;
+
 /// Target of difficulty 1: `00000000ffff` and zeros (bdiff, as pools use it).
 const DIFFICULTY_1: U256 = U256::from_limbs([0, 0, 0, 0xffff_0000]);
 /// Decimal places that a difficulty may need on either side of the point.
@@ -208,16 +212,19 @@ impl PartialOrd for Difficulty {
 
 impl fmt::Display for Difficulty {
     /// The shortest exact plain decimal, without an exponent: firmware parsers differ in theirs.
+    /// Nothing is allocated: it is written for every share.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.digits.to_string();
-        if let Ok(zeros) = usize::try_from(self.exponent) {
-            return write!(formatter, "{digits}{}", "0".repeat(zeros));
-        }
+        let digits = self.digits;
         let places = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
-        if let Some(whole) = digits.len().checked_sub(places).filter(|whole| *whole > 0) {
-            return write!(formatter, "{}.{}", &digits[..whole], &digits[whole..]);
+        if self.exponent >= 0 {
+            return write!(formatter, "{digits}{:0<places$}", "");
         }
-        write!(formatter, "0.{}{digits}", "0".repeat(places - digits.len()))
+        // With as many places as digits or more, all stand after the point.
+        let scale = 10_u64.checked_pow(self.exponent.unsigned_abs());
+        match scale.filter(|scale| *scale <= digits) {
+            Some(scale) => write!(formatter, "{}.{:0places$}", digits / scale, digits % scale),
+            None => write!(formatter, "0.{digits:0places$}"),
+        }
     }
 }
 

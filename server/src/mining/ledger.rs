@@ -70,6 +70,11 @@ impl Ledger {
         Entry::New
     }
 
+    /// Whether the share was entered.
+    pub fn knows(&self, parent: &Hash, hash: &Hash) -> bool {
+        self.seen.get(parent).is_some_and(|seen| seen.contains(hash))
+    }
+
     /// Forgets the shares of every parent that nobody can submit for any more.
     pub fn forget_unless(&mut self, still_mined_on: impl Fn(&Hash) -> bool) {
         self.seen.retain(|parent, _| still_mined_on(parent));
@@ -97,6 +102,7 @@ mod tests {
         assert_eq!(ledger.enter(one, near), Entry::New, "equal in the bytes used for hashing only");
         assert_eq!(ledger.enter(two, [1; 32]), Entry::New);
         assert_eq!(ledger.enter(two, [9; 32]), Entry::Full);
+        assert!(ledger.knows(&two, &[1; 32]) && !ledger.knows(&two, &[9; 32]));
         ledger.forget_unless(|parent| *parent == two);
         assert_eq!(ledger.count(), 1);
         assert_eq!(ledger.enter(two, [9; 32]), Entry::New);

@@ -144,6 +144,8 @@ pub enum Wake {
     ConnectBlock,
     /// A job waited long enough for its sidechains.
     PublishJob,
+    /// Counted shares are to be written.
+    FlushJournal,
     /// Old jobs can be forgotten.
     RetireJobs,
     /// A miner's silence is to be looked at.

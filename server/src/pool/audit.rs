@@ -1,7 +1,7 @@
 //! What must hold between the parts after every event.
 
-use super::Pool;
 use super::action::Action;
+use super::{Pool, Written};
 
 impl Pool {
     /// Walks the invariants that no single part can see. Panics when one is broken: then memory
@@ -14,6 +14,10 @@ impl Pool {
         assert_eq!(self.sessions.len(), counted, "each session is counted at its address");
         assert_eq!(self.sessions.len(), self.schedule.len(), "each session is looked at");
         assert!(self.remains.len() <= self.config.limits.sessions_kept, "remains are bounded");
+        let waiting = self.journal.waiting();
+        assert!(waiting <= self.config.limits.journal_waiting, "unwritten shares are bounded");
+        let batches = self.writes.values().filter(|made_for| **made_for == Written::Shares).count();
+        assert!(batches <= 1, "one batch is written at a time");
         let overlap = self.closing.iter().find(|conn| self.sessions.contains_key(conn));
         assert!(overlap.is_none(), "a closing connection has no session: {overlap:?}");
         let found = self.found.len();

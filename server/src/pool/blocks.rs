@@ -8,7 +8,7 @@ use super::event::ConnId;
 use super::{Kept, Pool, Purpose, Written};
 use crate::bmm::check;
 use crate::clock::Now;
-use crate::journal::{DiskOp, Shelf};
+use crate::journal::{DiskOp, Shelf, WriteError};
 use crate::mining::block::{self, FoundBlock};
 use crate::mining::hash::{Hash, display_hash};
 use crate::mining::job::Job;
@@ -82,7 +82,7 @@ impl Pool {
     }
 
     /// The disk failed while the block is on its way to the node.
-    pub(super) fn block_is_not_kept(&mut self, hash: Hash, problem: &str) {
+    pub(super) fn block_is_not_kept(&mut self, hash: Hash, problem: &WriteError) {
         if let Some(kept @ Kept::NotYet) = self.found.get_mut(&hash) {
             *kept = Kept::Never;
         }

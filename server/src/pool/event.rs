@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::action::{CallId, WriteId};
 use crate::config::PortId;
+use crate::journal::WriteError;
 use crate::node::rpc::{CallError, HttpReply};
 
 /// One connection of a miner; never used twice in a run.
@@ -70,8 +71,8 @@ pub enum Event {
     PersistFailed {
         /// Which.
         write: WriteId,
-        /// Why, for people.
-        error: String,
+        /// Why, and whether it may be asked for again.
+        error: WriteError,
     },
     /// A node published something unasked. It may come twice, late or never.
     Notified {

@@ -84,8 +84,8 @@ impl Pool {
                 }
             }
             Demand::Transactions { id, job } => self.on_transactions(now, conn, &id, job),
-            Demand::Judge { id, candidate, refuse } => {
-                self.on_candidate(now, conn, id, &candidate, refuse);
+            Demand::Judge { id, worker, candidate, refuse } => {
+                self.on_candidate(now, conn, id, &worker, &candidate, refuse);
             }
             Demand::Garbage => self.close(conn, CloseReason::Garbage),
         }

@@ -3,6 +3,7 @@
 //! The block test comes first, before every reason to refuse: a stale, repeated, weak or
 //! unauthorized candidate can still be a block (FAILURES 2, 8).
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tracing::debug;
@@ -10,7 +11,9 @@ use tracing::debug;
 use super::Pool;
 use super::event::ConnId;
 use crate::clock::Now;
-use crate::mining::hash::display_hash;
+use crate::journal::record::Share;
+use crate::mining::difficulty::Difficulty;
+use crate::mining::hash::{Hash, display_hash};
 use crate::mining::job::{Job, JobId, Standing};
 use crate::mining::ledger::Entry;
 use crate::mining::script_sig::Extranonce1;
@@ -26,6 +29,7 @@ impl Pool {
         now: Now,
         conn: ConnId,
         id: RequestId,
+        worker: &str,
         candidate: &Candidate,
         barred: Option<Reject>,
     ) {
@@ -58,10 +62,10 @@ impl Pool {
         if let Some(why) = refusal {
             return self.refuse(now, conn, &id, &why);
         }
-        self.counters.shares_accepted += 1;
         if let (Some(session), Some(terms)) = (self.sessions.get_mut(&conn), &terms) {
             session.rejects = 0;
             session.vardiff.on_share(now.mono, terms.difficulty);
+            self.count(now, worker, terms.difficulty, &job, evaluation.hash);
         }
         debug!(%conn, job = %job.id, hash = display_hash(&evaluation.hash), "share");
         if is_block {
@@ -79,11 +83,25 @@ impl Pool {
     }
 
     fn enter(&mut self, job: &Job, evaluation: &Evaluation) -> Option<Reject> {
+        let (parent, hash) = (&job.template.parent, &evaluation.hash);
+        // What is not counted may be handed in again, so it must not be known.
+        if !self.journal.has_room() && !self.ledger.knows(parent, hash) {
+            return Some(Reject::NotRecorded);
+        }
         match self.ledger.enter(job.template.parent, evaluation.hash) {
             Entry::New => None,
             Entry::Duplicate => Some(Reject::Duplicate),
             Entry::Full => Some(Reject::TooManyShares),
         }
+    }
+
+    /// A share counts for the difficulty that its job was sent with, whatever its hash is worth.
+    fn count(&mut self, now: Now, worker: &str, difficulty: Difficulty, job: &Job, hash: Hash) {
+        self.counters.shares_accepted += 1;
+        let (height, job) = (job.template.height, job.id);
+        let worker = Cow::Borrowed(worker);
+        let share = Share { time: now.wall, worker, difficulty, height, job, hash };
+        self.journal.append(now.mono, share);
     }
 
     fn refuse(&mut self, now: Now, conn: ConnId, id: &RequestId, why: &Reject) {

@@ -26,6 +26,7 @@ mod enforcer;
 mod faults;
 mod flow;
 mod garbage;
+mod journal;
 mod manners;
 mod nodes;
 mod terms;

@@ -4,9 +4,14 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::journal::{DiskOp, Recovered, Shelf, block_file_name, read_block_file};
+use crate::journal::recovery::Damaged;
+use crate::journal::{DiskOp, Recovered, Shelf, WriteError, block_file_name, read_block_file};
 use crate::mining::block::FoundBlock;
 use crate::mining::hex;
+
+pub mod share_log;
+
+use share_log::ShareLog;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +35,36 @@ pub enum DiskError {
         /// What the system said.
         cause: io::Error,
     },
+    /// There is no room, and nothing of the write was kept.
+    #[error("{path}: {cause}")]
+    Full {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The share log is not what was written.
+    #[error(
+        "{path}: {damaged}: the disk may be failing; look at the line, then move the file out of \
+         its folder (it says what miners are owed), and start again"
+    )]
+    SharesDamaged {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        damaged: Damaged,
+    },
+    /// A file between two others is gone.
+    #[error(
+        "{path} is not the next file of the share log: record {next} of its run should be in one \
+         before it; put that back, or move every older file away too"
+    )]
+    SharesMissing {
+        /// The file after the gap.
+        path: PathBuf,
+        /// The number of the first record that is missing.
+        next: u64,
+    },
     /// Two servers in one directory would give out the same work and overwrite each other.
     #[error(
         "the data directory {0} is in use by another server: stop it, or give this one its own \
@@ -42,6 +77,21 @@ pub enum DiskError {
          (job ids of the last run start with it, in hex), so that no work repeats"
     )]
     BadGeneration(PathBuf),
+}
+
+impl From<DiskError> for WriteError {
+    fn from(error: DiskError) -> Self {
+        let why = error.to_string();
+        match error {
+            DiskError::Full { .. } => Self::NotKept(why),
+            DiskError::Unusable { .. }
+            | DiskError::Io { .. }
+            | DiskError::SharesDamaged { .. }
+            | DiskError::SharesMissing { .. }
+            | DiskError::InUse(_)
+            | DiskError::BadGeneration(_) => Self::Unknown(why),
+        }
+    }
 }
 
 /// Where the pool's writes go.
@@ -57,6 +107,7 @@ pub trait Disk: Send + 'static {
 #[derive(Debug)]
 pub struct FileDisk {
     root: PathBuf,
+    shares: ShareLog,
     _lock: File,
 }
 
@@ -78,7 +129,10 @@ impl FileDisk {
         let path = root.join("lock");
         let lock = File::create(&path).map_err(unusable(&path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Ok(()) => {
+                let shares = ShareLog::open(root)?;
+                Ok(Self { root: root.to_owned(), shares, _lock: lock })
+            }
             Err(TryLockError::WouldBlock) => Err(DiskError::InUse(root.to_owned())),
             Err(TryLockError::Error(cause)) => Err(DiskError::Unusable { path, cause }),
         }
@@ -146,7 +200,16 @@ fn sync_folder(folder: &Path) -> Result<(), DiskError> {
 
 impl Disk for FileDisk {
     fn recover(&mut self) -> Result<Recovered, DiskError> {
-        Ok(Recovered { generation: self.generation()?, pending: self.pending()? })
+        let (counter, logged) = (self.generation()?, self.shares.recover()?);
+        if logged > counter {
+            tracing::warn!(
+                counter,
+                logged,
+                "the share log knows a later start than the file generation: an older copy of it \
+                 was put back; going on after the later one"
+            );
+        }
+        Ok(Recovered { generation: counter.max(logged), pending: self.pending()? })
     }
 
     fn perform(&mut self, op: &DiskOp) -> Result<(), DiskError> {
@@ -165,6 +228,9 @@ impl Disk for FileDisk {
                 fs::rename(blocks.join(&name), &to).map_err(at(&to))?;
                 sync_folder(&blocks.join(shelf.folder()))?;
                 sync_folder(&blocks)
+            }
+            DiskOp::AppendShares { run, first, records } => {
+                self.shares.append(*run, *first, records)
             }
         }
     }

@@ -19,7 +19,7 @@ use super::publisher;
 use super::witness::Witness;
 use crate::clock::{Instant, Now, UnixMillis};
 use crate::config::{Config, PortId};
-use crate::journal::DiskOp;
+use crate::journal::{DiskOp, WriteError};
 use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
 use crate::pool::event::{ConnId, Event};
 use crate::pool::{Counters, Pool};
@@ -255,7 +255,7 @@ impl<L: Listener, C: Connect> Engine<L, C> {
         if self.disk.try_send((write, op)).is_ok() {
             return;
         }
-        let error = "the disk is too slow, or its thread is gone".to_owned();
+        let error = WriteError::NotKept("the disk is too slow, or its thread is gone".to_owned());
         let inbox = self.inbox.clone();
         self.tasks.spawn(async move {
             let failed = Inbound::Event(Event::PersistFailed { write, error });
@@ -324,7 +324,7 @@ fn start_disk<D: Disk, Io: Send + 'static>(
         for (write, op) in waiting {
             let event = match disk.perform(&op) {
                 Ok(()) => Event::Persisted { write },
-                Err(error) => Event::PersistFailed { write, error: error.to_string() },
+                Err(error) => Event::PersistFailed { write, error: error.into() },
             };
             inbox.blocking_send(Inbound::Event(event)).unwrap_or_default();
         }

@@ -79,6 +79,8 @@ impl Setting {
             .long(self.flag)
             .value_name(self.placeholder)
             .allow_negative_numbers(true)
+            // The one that everything else beside serving needs.
+            .global(self.flag == DATA_DIR.flag)
             .help_heading(self.heading)
             .help(help);
         // A flag that is a switch may stand alone.
@@ -284,11 +286,12 @@ pub(super) const PRINT_CONFIG_FLAG: &str = "print-config";
 /// The command line: a flag for each setting, and those that say where settings are and what
 /// to do with them.
 pub fn command() -> Command {
-    let config = Arg::new(CONFIG_FLAG).long(CONFIG_FLAG).value_name("FILE").help(format!(
+    let file = |flag| Arg::new(flag).long(flag).value_name("FILE").global(true);
+    let config = file(CONFIG_FLAG).help(format!(
         "Settings file: TOML, with the names below in lower case [default: ./{CONFIG_FILE} when \
          it exists]"
     ));
-    let env_file = Arg::new(ENV_FILE_FLAG).long(ENV_FILE_FLAG).value_name("FILE").help(format!(
+    let env_file = file(ENV_FILE_FLAG).help(format!(
         "Environment file: lines of NAME=value, # starts a comment, a $ is just a $ [default: \
          ./{ENV_FILE} when it exists]"
     ));
@@ -310,6 +313,8 @@ pub fn command() -> Command {
         .arg(env_file)
         .arg(print_config)
         .args(SETTINGS.iter().map(|setting| setting.to_arg()))
+        .subcommand(super::task::command())
+        .disable_help_subcommand(true)
 }
 
 /// The README's table of settings, in Markdown.

@@ -29,6 +29,15 @@ pub enum Reject {
     /// Too many shares to remember, so that no duplicate could be told.
     #[error("Too many shares in too short a time: ask for a higher difficulty")]
     TooManyShares,
+    /// The share log has no room for it: what cannot be kept is not counted.
+    #[error("The server cannot write down any more shares for now; blocks still count")]
+    NotRecorded,
+    /// The user name is longer than a record may hold.
+    #[error("The user name is longer than {most} bytes")]
+    NameTooLong {
+        /// Bytes that it may have.
+        most: usize,
+    },
     /// Nobody can be paid by the user name.
     #[error("The user name {0}")]
     Payee(AddressError),
@@ -68,12 +77,13 @@ impl Reject {
             | Self::VersionBits { .. }
             | Self::TimeOutOfRange
             | Self::TooManyShares
+            | Self::NotRecorded
             | Self::TooManyTransactions
             | Self::TooManyWorkers => 20,
             Self::JobNotFound => 21,
             Self::Duplicate => 22,
             Self::LowDifficulty => 23,
-            Self::Unauthorized | Self::Payee(_) | Self::OtherPayee => 24,
+            Self::Unauthorized | Self::NameTooLong { .. } | Self::Payee(_) | Self::OtherPayee => 24,
             Self::NotSubscribed => 25,
         }
     }

@@ -59,6 +59,8 @@ pub enum Demand {
     Judge {
         /// Answered under this id.
         id: RequestId,
+        /// Who says that he found it.
+        worker: String,
         /// What was submitted.
         candidate: Candidate,
         /// Why it is refused whatever the judgement, unless it is a block.
@@ -126,6 +128,7 @@ pub struct Session {
     subscribed: bool,
     workers: BTreeSet<String>,
     workers_max: usize,
+    worker_bytes_max: usize,
     mask: u32,
     mask_told: Option<u32>,
     form: Arc<Form>,
@@ -154,6 +157,7 @@ impl Session {
             subscribed: false,
             workers: BTreeSet::new(),
             workers_max: limits.workers,
+            worker_bytes_max: limits.worker_bytes,
             mask: 0,
             mask_told: None,
             form: Arc::default(),
@@ -222,7 +226,7 @@ impl Session {
                 }
                 self.answer(&id, "true");
             }
-            Call::Submit { worker, candidate } => return self.submit(id, &worker, candidate),
+            Call::Submit { worker, candidate } => return self.submit(id, worker, candidate),
             Call::Courtesy => self.answer(&id, "true"),
             Call::MultiVersion => {
                 // What was negotiated since goes first.
@@ -262,19 +266,19 @@ impl Session {
     fn submit(
         &mut self,
         id: RequestId,
-        worker: &str,
+        worker: String,
         candidate: Result<Candidate, Reject>,
     ) -> Demand {
         let refuse = if !self.subscribed {
             Some(Reject::NotSubscribed)
-        } else if !self.workers.contains(worker) {
+        } else if !self.workers.contains(&worker) {
             Some(Reject::Unauthorized)
         } else {
             None
         };
         match candidate {
             // A block is a block, even from somebody who may not mine here.
-            Ok(candidate) => Demand::Judge { id, candidate, refuse },
+            Ok(candidate) => Demand::Judge { id, worker, candidate, refuse },
             Err(why) => {
                 self.refuse(&id, &refuse.unwrap_or(why));
                 Demand::Nothing

@@ -16,7 +16,7 @@ use server::clock::{Instant, Now, UnixMillis, UnixTime};
 use server::config::{
     Config, Limits, Miners, NodeRole, OwnSidechain, PortId, PortRules, Solo, VardiffRules,
 };
-use server::journal::Recovered;
+use server::journal::{Recovered, WriteError};
 use server::node::rpc::HttpReply;
 use server::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
 use server::pool::event::{ConnId, Event};
@@ -123,7 +123,7 @@ impl World {
     /// What is being written is safe, or the disk failed.
     pub(crate) fn finish_writes(&mut self, safe: bool) {
         for write in core::mem::take(&mut self.writes) {
-            let error = "no space left".to_owned();
+            let error = WriteError::NotKept("no space left".to_owned());
             let failed = Event::PersistFailed { write, error };
             self.handle(if safe { Event::Persisted { write } } else { failed });
         }

@@ -135,7 +135,6 @@ async fn crowd(node: &Node, server: SocketAddr, mut counters: watch::Receiver<Co
 #[test]
 fn one_that_never_reads_costs_a_thousand_others_nothing() {
     let (node, folder) = (Node::start(), Folder::of("crowd"));
-<<<<<<< HEAD
     let limits = Limits { outbox_bytes: OUTBOX_BYTES, ..Limits::default() };
     let config = Config { limits, ..config() };
     let (mut server, address) = Server::start(config, &folder, &[node.port()]);
@@ -145,40 +144,4 @@ fn one_that_never_reads_costs_a_thousand_others_nothing() {
     let counters = server.counters.clone();
     server.runtime.block_on(crowd(&node, address, counters));
     assert_eq!(server.stop(), Halt::Stopped);
-=======
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.expect("threads are to be had");
-    runtime.block_on(async {
-        let listener = TcpDoor::bind("127.0.0.1", 0).await.expect("a free port");
-        let address = listener.address().expect("it is bound");
-        let (totals, mut counters) = watch::channel(Counters::default());
-        let (stop, stopped) = oneshot::channel::<()>();
-        let endpoints = vec![endpoint(node.port())];
-        let disk = FileDisk::open(folder.path()).expect("the folder is ours");
-        let limits = Limits { outbox_bytes: 64 * 1024, ..Limits::default() };
-        let (config, connect) = (Config { limits, ..config() }, TcpConnector);
-        let (publishers, counters_in, witness) = (Vec::new(), totals, ());
-        let parts = Parts {
-            config,
-            listener,
-            connect,
-            endpoints,
-            publishers,
-            disk,
-            counters: counters_in,
-            witness,
-        };
-        let stop_asked = async { stopped.await.unwrap_or_default() };
-        let server = tokio::spawn(run(parts, || UnixMillis(1_700_000_000_000), stop_asked));
-        let open = counters.wait_for(|known| known.jobs > 0);
-        timeout(PATIENCE, open).await.expect("it opens").expect("it runs");
-        // The door opens right after the first job.
-        while TcpStream::connect(address).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        crowd(&node, address, counters).await;
-        stop.send(()).expect("it runs");
-        server.await.expect("no panic").expect("its disk was good");
-    });
->>>>>>> cf57f78 (Tell the core the milliseconds of the wall clock)
 }

@@ -181,7 +181,6 @@ impl Simulation<'_> {
                 self.deliver(&seen, PoolEvent::Persisted { write: id });
             }
             Some(error) => {
-                let error = error.to_owned();
                 let seen = Observation::NotPersisted { write, error: error.clone() };
                 self.deliver(&seen, PoolEvent::PersistFailed { write: id, error });
             }

@@ -191,8 +191,10 @@ fn what_may_pass_at_the_start_is_waited_for() {
 
 #[test]
 fn a_disk_that_cannot_be_written_stops_the_start_and_not_a_block() {
-    let failed =
-        |rig: &Rig| Event::PersistFailed { write: rig.writes[0].0, error: "full".to_owned() };
+    let failed = |rig: &Rig| Event::PersistFailed {
+        write: rig.writes[0].0,
+        error: WriteError::NotKept("full".to_owned()),
+    };
     let mut rig = Rig::new(config());
     let event = failed(&rig);
     rig.handle(event);

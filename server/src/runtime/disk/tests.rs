@@ -6,16 +6,20 @@ use super::*;
 use crate::mining::hash::sha256d;
 
 /// An empty folder, gone with the test of this name.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn of(test: &str) -> Self {
+    pub(super) fn of(test: &str) -> Self {
         let path =
             env::temp_dir().join(format!("drivechain-stratum-disk-{test}-{}", process::id()));
         if path.exists() {
             fs::remove_dir_all(&path).expect("left by a test long dead");
         }
         Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn write(&self, file: &str, text: impl AsRef<[u8]>) {
@@ -64,6 +68,19 @@ fn what_was_put_is_found_again() {
     let name = block_file_name(height, &hash);
     assert!(folder.0.join("blocks/rejected").join(name).exists());
     assert_eq!(folder.recovered(), Recovered { generation: 42, pending: vec![early, late] });
+}
+
+/// An older copy of the directory's smallest file, put back, must not make work repeat.
+#[test]
+fn the_share_log_remembers_the_last_run_too() {
+    let folder = Folder::of("remembers");
+    let mut disk = folder.open();
+    perform(&mut disk, &DiskOp::PutGeneration(42));
+    let records = bytes::Bytes::new();
+    perform(&mut disk, &DiskOp::AppendShares { run: 42, first: 1, records });
+    drop(disk);
+    folder.write("generation", "7\n");
+    assert_eq!(folder.recovered().generation, 42);
 }
 
 #[test]

@@ -32,6 +32,8 @@ impl Session {
         }
         let barred = if self.workers.len() >= self.workers_max {
             Some(Reject::TooManyWorkers)
+        } else if worker.len() > self.worker_bytes_max {
+            Some(Reject::NameTooLong { most: self.worker_bytes_max })
         } else {
             self.settle_payee(&worker).err()
         };
