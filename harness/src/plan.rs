@@ -8,6 +8,7 @@
 pub mod draw;
 mod fault;
 mod habit;
+mod limits;
 mod pace;
 mod swarm;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fault::{DaemonFault, DiskFault, NodeFault, Poison};
 pub use habit::Habit;
+pub use limits::LimitsPlan;
 pub use pace::{Ask, VardiffPlan, difficulty};
 pub use swarm::Families;
 
@@ -94,44 +96,6 @@ pub struct DaemonPlan {
     pub slot: u8,
     /// Whether a zeroed h\* stands in for one that does not answer.
     pub zero: bool,
-}
-
-/// The limits that a plan draws; all others are the server's defaults.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct LimitsPlan {
-    /// Connections at a time.
-    pub sessions: usize,
-    /// Bytes on their way to a miner that does not read.
-    pub outbox_bytes: usize,
-    /// Lines that are no JSON.
-    pub garbage_lines: u32,
-    /// Longest line of a miner.
-    pub line_bytes: usize,
-    /// Worker names on one connection.
-    pub workers: usize,
-    /// Jobs of one tip.
-    pub jobs_live: usize,
-    /// How long shares for a left tip count.
-    pub grace_ms: u64,
-    /// How long jobs of a left tip are kept.
-    pub keep_stale_ms: u64,
-    /// How long a job waits for h\*.
-    pub commitment_wait_ms: u64,
-    /// How long an ordinary call may take.
-    pub call_patience_ms: u64,
-    /// How long a long poll may be parked.
-    pub long_poll_patience_ms: u64,
-    /// How long `submitblock` may take.
-    pub submit_patience_ms: u64,
-    /// Longest pause before a failed call is made again.
-    pub retry_pause_ms: u64,
-    /// How long miners are kept at work on a tip that no node confirms.
-    #[serde(default = "ten_minutes")]
-    pub tip_age_ms: u64,
-}
-
-const fn ten_minutes() -> u64 {
-    600_000
 }
 
 /// How far apart everybody is.

@@ -1,4 +1,4 @@
-//! BLOCK-1 to BLOCK-4, SHARE-3, DISK-2: no found block is lost, none is acknowledged before it is
+//! BLOCK-1 to BLOCK-4: no found block is lost, none is acknowledged before it is
 //! safe, and none is called settled that is not.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "most of what is seen says nothing of blocks")]
@@ -67,7 +67,7 @@ impl Oracle for Blocks {
                 | Asks::Nonsense => Ok(()),
             },
             Fact::Seen(what) => self.saw(scene, what),
-            Fact::Job(..) | Fact::Notified(..) => Ok(()),
+            Fact::Job(..) | Fact::Notified(..) | Fact::Logged(_) => Ok(()),
         }
     }
 

@@ -6,9 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use bitcoin::BlockHash;
+use bytes::Bytes;
+use server::journal::DiskOp;
 use simminer::target::{Difficulty, Target};
 use simminer::work::Job;
 
+use super::journal::log::{self, Entry};
 use super::reading::{self, Line, Lines};
 use super::{Broken, Scene, hold};
 use crate::plan::Plan;
@@ -63,6 +66,8 @@ pub struct Reply {
 pub struct Given {
     /// The job.
     pub job: Rc<Job>,
+    /// What a share counts for.
+    pub difficulty: Difficulty,
     /// What a share must meet.
     pub target: Target,
     /// When it was given.
@@ -84,6 +89,23 @@ pub enum Fact {
     Job(Conn, Given, bool),
     /// Another notification was sent.
     Notified(Conn, String),
+    /// Records are to be appended to the share log.
+    Logged(Logged),
+}
+
+/// What is to be appended to the share log.
+#[derive(Clone, Debug)]
+pub struct Logged {
+    /// Names the write within its run.
+    pub write: u64,
+    /// The run that it is said to be of.
+    pub run: u32,
+    /// What is said to be the number of the first record.
+    pub first: u64,
+    /// The lines.
+    pub bytes: Bytes,
+    /// The records, or a line that is none.
+    pub entries: Result<Rc<[Entry]>, String>,
 }
 
 /// What is known of one connection.
@@ -101,8 +123,8 @@ pub struct Session {
     pub authorized: bool,
     /// The version bits that it may roll.
     pub mask: u32,
-    /// The target of jobs to come.
-    target: Option<Target>,
+    /// The difficulty of jobs to come, and its target.
+    target: Option<(Difficulty, Target)>,
     /// Jobs, by id.
     pub jobs: BTreeMap<String, Given>,
     /// The newest one's id.
@@ -130,6 +152,10 @@ pub struct Casebook {
     pub listening: bool,
     /// When this process began.
     pub started: Micros,
+    /// Submissions that may have been counted and are not known to be on disk.
+    pub unkept: BTreeSet<[u8; 32]>,
+    /// The write to the share log that is under way, and whose shares it keeps.
+    logging: Option<(u64, Rc<[Entry]>)>,
     line_bytes: usize,
     workers: usize,
     /// The last notification that was read, for most are sent to many.
@@ -145,6 +171,8 @@ impl Casebook {
             invalidated: BTreeSet::new(),
             listening: false,
             started: Micros(0),
+            unkept: BTreeSet::new(),
+            logging: None,
             line_bytes: plan.server.limits.line_bytes,
             workers: plan.server.limits.workers,
             last_job: None,
@@ -161,6 +189,7 @@ impl Casebook {
         match what {
             Observation::Started { .. } => {
                 self.jobs.clear();
+                self.unkept.clear();
                 self.started = scene.now;
             }
             Observation::Ended(_) => {
@@ -194,11 +223,17 @@ impl Casebook {
             Observation::Closed { conn } => {
                 self.sessions.remove(conn);
             }
-            Observation::Called { .. }
+            Observation::Writes { write, op: DiskOp::AppendShares { run, first, records } } => {
+                let entries = log::entries(records).map(Rc::from);
+                self.logging = entries.clone().ok().map(|entries| (*write, entries));
+                let (write, run, first, bytes) = (*write, *run, *first, records.clone());
+                facts.push(Fact::Logged(Logged { write, run, first, bytes, entries }));
+            }
+            Observation::Persisted { write } => self.persisted(*write),
+            Observation::Writes { .. }
+            | Observation::Called { .. }
             | Observation::Replied { .. }
             | Observation::Cancelled { .. }
-            | Observation::Writes { .. }
-            | Observation::Persisted { .. }
             | Observation::NotPersisted { .. }
             | Observation::Done
             | Observation::Woken { .. }
@@ -211,6 +246,14 @@ impl Casebook {
         Ok(facts)
     }
 
+    fn persisted(&mut self, write: u64) {
+        if let Some((_, entries)) = self.logging.take_if(|(known, _)| *known == write) {
+            for entry in entries.iter() {
+                self.unkept.remove(&entry.hash);
+            }
+        }
+    }
+
     /// Notes a request that has a reply coming.
     fn admit(&mut self, conn: Conn, request: Rc<Request>) -> Option<Fact> {
         let room = self.workers;
@@ -219,6 +262,11 @@ impl Casebook {
             && session.workers.len() < room
         {
             session.workers.insert(worker.clone());
+        }
+        if let Asks::Submit(submission) = &request.asks
+            && submission.verdict.codes.is_empty()
+        {
+            self.unkept.extend(submission.hash);
         }
         session.asked.push_back(Rc::clone(&request));
         Some(Fact::Asked(conn, request))
@@ -299,8 +347,15 @@ impl Casebook {
             Some(error) => Err(error_code(error.get())),
             None => Ok(line.result.map_or("null", serde_json::value::RawValue::get).to_owned()),
         };
-        if let Ok(result) = &result {
-            session.learn(&request.asks, result);
+        match (&request.asks, &result) {
+            (asks, Ok(result)) => session.learn(asks, result),
+            // Refused although nothing speaks against it: for want of room.
+            (Asks::Submit(submission), Err(20)) if submission.verdict.codes.is_empty() => {
+                if let Some(hash) = &submission.hash {
+                    self.unkept.remove(hash);
+                }
+            }
+            (_, Err(_)) => {}
         }
         Ok(Fact::Answered(Reply { conn, request, result }))
     }
@@ -322,7 +377,7 @@ impl Casebook {
                 let difficulty =
                     params.first().and_then(|raw| raw.get().parse::<Difficulty>().ok());
                 let difficulty = difficulty.ok_or_else(|| nonsense("a difficulty that is none"))?;
-                session.target = Some(difficulty.target());
+                session.target = Some((difficulty, difficulty.target()));
             }
             "mining.set_version_mask" => {
                 let mask = reading::number(reading::text(&params, 0));
@@ -354,7 +409,7 @@ impl Casebook {
         let Some(session) = self.sessions.get_mut(&conn) else { unreachable!("it was sent to") };
         let ready = session.one.is_some() && session.authorized;
         hold("REPLY-2", ready, || format!("conn {conn} is sent a job before it asked for any"))?;
-        let target = session
+        let (difficulty, target) = session
             .target
             .ok_or_else(|| broken("REPLY-2", "is sent a job without a difficulty before it"))?;
         if job.clean {
@@ -364,7 +419,7 @@ impl Casebook {
                 }
             }
         }
-        let given = Given { job: Rc::clone(&job), target, at: scene.now, left: None };
+        let given = Given { job: Rc::clone(&job), difficulty, target, at: scene.now, left: None };
         session.jobs.insert(job.id.clone(), given.clone());
         session.newest = Some(job.id.clone());
         Ok(Fact::Job(conn, given, first))

@@ -68,7 +68,11 @@ impl Oracle for Jobs {
                 self.names_one_thing(scene, miner, given)?;
                 self.job(scene, *conn, given, *first)?;
             }
-            Fact::Seen(_) | Fact::Asked(..) | Fact::Answered(_) | Fact::Notified(..) => {}
+            Fact::Seen(_)
+            | Fact::Asked(..)
+            | Fact::Answered(_)
+            | Fact::Notified(..)
+            | Fact::Logged(_) => {}
         }
         Ok(())
     }

@@ -64,7 +64,11 @@ impl Oracle for Liveness {
             | Fact::Job(conn, ..) => {
                 self.waiting.remove(conn);
             }
-            Fact::Seen(_) | Fact::Asked(..) | Fact::Answered(_) | Fact::Notified(..) => {}
+            Fact::Seen(_)
+            | Fact::Asked(..)
+            | Fact::Answered(_)
+            | Fact::Notified(..)
+            | Fact::Logged(_) => {}
         }
         Ok(())
     }

@@ -76,7 +76,7 @@ impl Oracle for Pace {
                 }
             }
             Fact::Job(conn, given, _) => return self.told(scene, book, rules, *conn, given),
-            Fact::Seen(_) | Fact::Answered(_) | Fact::Notified(..) => {}
+            Fact::Seen(_) | Fact::Answered(_) | Fact::Notified(..) | Fact::Logged(_) => {}
         }
         Ok(())
     }

@@ -49,7 +49,11 @@ impl Oracle for Replies {
                 | Asks::Submit(_)
                 | Asks::Other => {}
             },
-            Fact::Seen(_) | Fact::Asked(..) | Fact::Job(..) | Fact::Notified(..) => {}
+            Fact::Seen(_)
+            | Fact::Asked(..)
+            | Fact::Job(..)
+            | Fact::Notified(..)
+            | Fact::Logged(_) => {}
         }
         Ok(())
     }

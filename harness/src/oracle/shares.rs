@@ -1,4 +1,4 @@
-//! SHARE-1, SHARE-2, SHARE-4: every verdict on a share, worked out again from the wire.
+//! SHARE-1, SHARE-2: every verdict on a share, worked out again from the wire.
 //!
 //! A submission must be taken when nothing speaks against it, and refused for one of the reasons
 //! that do. No header is ever taken twice, in whatever session or run.
@@ -16,18 +16,20 @@ pub(super) struct Shares {
 }
 
 impl Oracle for Shares {
-    fn see(&mut self, _scene: &Scene<'_>, _book: &Casebook, fact: &Fact) -> Result<(), Broken> {
+    fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
         if let Fact::Answered(reply) = fact
             && let Asks::Submit(submission) = &reply.request.asks
         {
-            return self.judge(reply, submission);
+            let room = scene.settings.limits.journal_waiting;
+            return self.judge(reply, submission, book.unkept.len() >= room);
         }
         Ok(())
     }
 }
 
 impl Shares {
-    fn judge(&mut self, reply: &Reply, submission: &Submission) -> Result<(), Broken> {
+    /// `full` is whether no share more may be counted before the disk has taken some.
+    fn judge(&mut self, reply: &Reply, submission: &Submission, full: bool) -> Result<(), Broken> {
         let (conn, id) = (reply.conn, &reply.request.id);
         let broken = |law, what| Err(Broken { law, what });
         let repeated = submission.hash.is_some_and(|hash| self.taken.contains(&hash));
@@ -47,7 +49,7 @@ impl Shares {
             }
             Ok(result) => broken("SHARE-2", format!("conn {conn}: request {id} gets {result}")),
             Err(22) if repeated => Ok(()),
-            Err(20) if submission.verdict.open => Ok(()),
+            Err(20) if submission.verdict.open || (full && codes.is_empty()) => Ok(()),
             Err(code) if codes.contains(code) => Ok(()),
             Err(code) => broken(
                 "SHARE-2",

@@ -13,7 +13,7 @@ use crate::sim::observe::{Ending, Observation};
 use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 54] = [
+pub const EXPECTED: [&str; 62] = [
     "another node is followed",
     "block accepted",
     "block found while the node was away",
@@ -47,6 +47,13 @@ pub const EXPECTED: [&str; 54] = [
     "job in another body",
     "job with a commitment",
     "job with transactions",
+    "journal flushed by count",
+    "journal flushed by time",
+    "journal holed",
+    "journal longer than its bytes",
+    "journal tail cut",
+    "journal torn",
+    "journal torn exactly at a record border",
     "node call: Html",
     "node call: Lost",
     "node call: PollSame",
@@ -63,6 +70,7 @@ pub const EXPECTED: [&str; 54] = [
     "submission refused: duplicate (22)",
     "submission refused: job not found (21)",
     "submission refused: low difficulty (23)",
+    "submission refused: no room to record it (20)",
     "submission refused: unauthorized (24)",
     "template lags behind the tip",
     "the preferred node is followed again",
@@ -112,6 +120,9 @@ impl Sometimes {
                         Ok(_) if submission.is_block => self.count("block share answered"),
                         Ok(_) if submission.in_grace => self.count("share in grace accepted"),
                         Ok(_) => self.count("share accepted"),
+                        Err(20) if submission.verdict.codes.is_empty() => {
+                            self.count("submission refused: no room to record it (20)");
+                        }
                         Err(20) => self.count("submission refused: other (20)"),
                         Err(21) => self.count("submission refused: job not found (21)"),
                         Err(22) => self.count("submission refused: duplicate (22)"),
@@ -146,6 +157,15 @@ impl Sometimes {
                 if !given.job.branch.is_empty() {
                     self.count("job with transactions");
                 }
+            }
+            Fact::Logged(logged) => {
+                let count = logged.entries.as_ref().map_or(0, |entries| entries.len());
+                let enough = count >= scene.settings.limits.journal_batch;
+                self.count(if enough {
+                    "journal flushed by count"
+                } else {
+                    "journal flushed by time"
+                });
             }
             Fact::Asked(..) | Fact::Job(..) | Fact::Notified(..) => {}
         }

@@ -68,7 +68,8 @@ impl Oracle for Templates {
             | Fact::Asked(..)
             | Fact::Answered(_)
             | Fact::Job(..)
-            | Fact::Notified(..) => {}
+            | Fact::Notified(..)
+            | Fact::Logged(_) => {}
         }
         Ok(())
     }

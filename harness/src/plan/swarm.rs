@@ -118,6 +118,9 @@ fn limits(draw: &mut Draw) -> LimitsPlan {
         submit_patience_ms: draw.scaled(1_000, 30_000),
         retry_pause_ms: draw.scaled(50, 1_000),
         tip_age_ms: 0,
+        journal_flush_ms: draw.scaled(10, 1_000),
+        journal_batch: size(draw.scaled(1, 4_096)),
+        journal_waiting: size(draw.scaled(32, 65_536)),
     }
 }
 

@@ -278,7 +278,22 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
         &[Test("server/src/stratum/session.rs", "configure_answers_what_was_asked")],
     ),
     (31, "Clock steps", &[Law("SHARE-2"), Law("LIVE-2"), Law("VAR-1")]),
-    (32, "Ledger loss", &[Law("SHARE-1"), Law("BLOCK-2")]),
+    (
+        32,
+        "Ledger loss",
+        &[
+            Law("SHARE-3"),
+            Law("SHARE-4"),
+            Law("DISK-1"),
+            Law("DISK-2"),
+            Test("server/src/journal/recovery.rs", "any_change_before_the_last_batch_is_refused"),
+            Test("server/src/pool/tests/journal.rs", "a_full_disk_is_waited_out_and_blocks_go_on"),
+            Test(
+                "server/tests/errors.rs",
+                "shares_are_added_up_from_the_log_and_a_damaged_one_is_refused",
+            ),
+        ],
+    ),
     (33, "Shared mutable templates", &[Law("JOB-2"), Law("DET-1")]),
     (
         34,

@@ -20,6 +20,7 @@ use server::pool::Counters;
 use server::pool::action::Action;
 use server::pool::event::Event;
 
+use super::disk::SimDisk;
 use super::queue::Micros;
 use super::seam::{Canary, Seam};
 use crate::plan::{self, LimitsPlan, Plan, ServerPlan};
@@ -78,6 +79,13 @@ impl Host {
     /// Whether miners are let in.
     pub const fn is_listening(&self) -> bool {
         self.listening && self.pool.is_some()
+    }
+
+    /// What a start makes of what it finds.
+    pub fn recover(&self, disk: &mut SimDisk) -> Recovered {
+        let recovered = disk.recover();
+        self.seam.recovered(disk);
+        recovered
     }
 
     /// Starts a process.
@@ -305,6 +313,9 @@ fn limits(drawn: &LimitsPlan) -> Limits {
         submit_patience: ms(drawn.submit_patience_ms),
         retry_pause: ms(drawn.retry_pause_ms),
         tip_age: ms(drawn.tip_age_ms),
+        journal_flush: ms(drawn.journal_flush_ms),
+        journal_batch: drawn.journal_batch,
+        journal_waiting: drawn.journal_waiting,
         ..Limits::default()
     }
 }

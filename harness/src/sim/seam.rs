@@ -14,6 +14,9 @@ use server::journal::{DiskOp, Shelf};
 use server::pool::action::{Action, Endpoint, WriteId};
 use server::pool::event::{ConnId, Event};
 
+use super::disk::SimDisk;
+use crate::oracle::journal::log::crc32;
+
 /// A planted bug.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Canary {
@@ -63,12 +66,20 @@ pub enum Canary {
     LeavesBounds,
     /// Found blocks are handed to the first node alone.
     ForgetsSecondNode,
+    /// Every third batch of shares is said to be on disk and never was.
+    ForgetsShares,
+    /// Every batch of shares is written twice over.
+    WritesSharesTwice,
+    /// Shares are written down for far more than their difficulty.
+    CreditsMore,
+    /// A start cuts a record too much off the share log.
+    CutsTooMuch,
 }
 
 /// Every canary, its name, and the laws of which one must break.
-pub const CANARIES: [(Canary, &str, &[&str]); 23] = [
+pub const CANARIES: [(Canary, &str, &[&str]); 27] = [
     (Canary::AnswersBeforeSafe, "answers-before-safe", &["BLOCK-2"]),
-    (Canary::IgnoresFailedWrite, "ignores-failed-write", &["BLOCK-2"]),
+    (Canary::IgnoresFailedWrite, "ignores-failed-write", &["DISK-2", "SHARE-3", "BLOCK-2"]),
     (Canary::RepliesTwice, "replies-twice", &["REPLY-1"]),
     (Canary::SwallowsReply, "swallows-reply", &["REPLY-1"]),
     (Canary::ForgetsToSubmit, "forgets-to-submit", &["BLOCK-3"]),
@@ -79,7 +90,7 @@ pub const CANARIES: [(Canary, &str, &[&str]); 23] = [
     (Canary::SwapsCommitments, "swaps-commitments", &["BMM-2", "BMM-3", "COIN-2"]),
     (Canary::PaysTooMuch, "pays-too-much", &["COIN-1"]),
     (Canary::BendsBranch, "bends-branch", &["JOB-4"]),
-    (Canary::AnnouncesEasier, "announces-easier", &["SHARE-2", "VAR-1"]),
+    (Canary::AnnouncesEasier, "announces-easier", &["SHARE-2", "SHARE-4", "VAR-1"]),
     (Canary::ReusesJobIds, "reuses-job-ids", &["JOB-2"]),
     (Canary::FilesAsRejected, "files-as-rejected", &["BLOCK-4"]),
     (Canary::LeaksSessions, "leaks-sessions", &["RES-2", "REPLY-2"]),
@@ -90,10 +101,16 @@ pub const CANARIES: [(Canary, &str, &[&str]); 23] = [
     (Canary::MissesPace, "misses-pace", &["VAR-1", "VAR-2"]),
     (Canary::LeavesBounds, "leaves-bounds", &["VAR-1"]),
     (Canary::ForgetsSecondNode, "forgets-second-node", &["BLOCK-3"]),
+    (Canary::ForgetsShares, "forgets-shares", &["SHARE-3"]),
+    (Canary::WritesSharesTwice, "writes-shares-twice", &["SHARE-3"]),
+    (Canary::CreditsMore, "credits-more", &["SHARE-4"]),
+    (Canary::CutsTooMuch, "cuts-too-much", &["DISK-1"]),
 ];
 
 /// Replies of which one goes wrong.
 const REPLIES: u64 = 30;
+/// Batches of shares of which one goes wrong.
+const BATCHES: u64 = 3;
 /// Calls after which the node is not asked any more.
 const CALLS: u64 = 25;
 
@@ -111,6 +128,8 @@ pub struct Seam {
     events: VecDeque<Event>,
     /// Connections that were sent a job.
     working: BTreeSet<ConnId>,
+    /// Writes that the server was told the end of.
+    told: BTreeSet<WriteId>,
 }
 
 impl Seam {
@@ -122,6 +141,7 @@ impl Seam {
             waiting: VecDeque::new(),
             events: VecDeque::new(),
             working: BTreeSet::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -154,7 +174,8 @@ impl Seam {
                 events.push(Event::Persisted { write });
             }
             // The shortcut has told the server already.
-            (Canary::AnswersBeforeSafe, Event::Persisted { write }) if write != WriteId(0) => {}
+            (Canary::AnswersBeforeSafe, Event::Persisted { write }) if self.told.remove(&write) => {
+            }
             (Canary::LeaksSessions, Event::Closed { .. }) => {}
             (Canary::HearsTwice, Event::Received { conn, bytes }) => {
                 events.push(Event::Received { conn, bytes: bytes.clone() });
@@ -163,6 +184,13 @@ impl Seam {
             (_, event) => events.push(event),
         }
         events
+    }
+
+    /// A start has looked at what it found.
+    pub fn recovered(&self, disk: &mut SimDisk) {
+        if self.canary == Some(Canary::CutsTooMuch) {
+            disk.lose_share();
+        }
     }
 
     /// An action that the server wants before it is handed what is next.
@@ -210,7 +238,18 @@ impl Seam {
                 (!swallowed).then_some(Action::Call { call, endpoint, body, patience })
             }
             Action::Persist { write, op } => {
+                if canary == Canary::ForgetsShares && matches!(op, DiskOp::AppendShares { .. }) {
+                    self.passed += 1;
+                    if self.passed.is_multiple_of(BATCHES) {
+                        self.events.push_back(Event::Persisted { write });
+                        return None;
+                    }
+                }
                 let op = match op {
+                    DiskOp::AppendShares { run, first, records } => {
+                        let records = shares(canary, records);
+                        DiskOp::AppendShares { run, first, records }
+                    }
                     DiskOp::SettleBlock { height, hash, shelf: Shelf::Accepted }
                         if canary == Canary::FilesAsRejected =>
                     {
@@ -219,6 +258,7 @@ impl Seam {
                     op => op,
                 };
                 if canary == Canary::AnswersBeforeSafe && matches!(op, DiskOp::PutBlock(_)) {
+                    self.told.insert(write);
                     self.events.push_back(Event::Persisted { write });
                 }
                 Some(Action::Persist { write, op })
@@ -266,6 +306,25 @@ impl Seam {
         };
         Some(changed.into())
     }
+}
+
+/// Records on their way to the share log: what is written instead.
+fn shares(canary: Canary, records: Bytes) -> Bytes {
+    match canary {
+        Canary::WritesSharesTwice => [&records[..], &records[..]].concat().into(),
+        Canary::CreditsMore => {
+            let text = String::from_utf8_lossy(&records).into_owned();
+            text.lines().map(worth_more).collect::<String>().into()
+        }
+        _ => records,
+    }
+}
+
+/// One share's line with another difficulty, and a checksum that fits it.
+fn worth_more(line: &str) -> String {
+    let changed = line.replacen("\"difficulty\":\"", "\"difficulty\":\"2", 1);
+    let body = changed.split(",\"crc32\"").next().unwrap_or_default();
+    format!("{body},\"crc32\":\"{:08x}\"}}\n", crc32(body.as_bytes()))
 }
 
 /// The same extranonce1 for everybody.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use bitcoin::hashes::{Hash as _, sha256d};
 use serde_json::value::RawValue;
 use server::config::Limits;
+use simminer::target::Difficulty;
 use simminer::work::Job;
 
 use super::{Casebook, Given};
@@ -28,6 +29,10 @@ pub struct Verdict {
 /// One submission.
 #[derive(Clone, Debug)]
 pub struct Submission {
+    /// Who says that he found it.
+    pub worker: String,
+    /// What the session was told that shares of this job are worth.
+    pub difficulty: Option<Difficulty>,
     /// Its job, when anybody was sent that.
     pub job: Option<Rc<Job>>,
     /// The header, when the fields give one.
@@ -50,7 +55,10 @@ impl Submission {
         params: &[&RawValue],
     ) -> Self {
         let mut verdict = Verdict::default();
+        let worker = text(params, 0).unwrap_or_default();
         let nothing = |verdict| Self {
+            worker: worker.clone(),
+            difficulty: None,
             job: None,
             header: None,
             hash: None,
@@ -59,7 +67,6 @@ impl Submission {
             verdict,
         };
         let Some(session) = book.sessions.get(&conn) else { return nothing(verdict) };
-        let worker = text(params, 0).unwrap_or_default();
         // Subscriptions are answered in the same instant, so a pipelined one is known here too.
         let subscribes =
             session.asked.iter().any(|asked| matches!(asked.asks, super::Asks::Subscribe));
@@ -104,7 +111,8 @@ impl Submission {
         }
         let is_block = job.block_target.is_met_by(&hash);
         let (header, hash) = (Some(header), Some(hash));
-        Self { job: Some(job), header, hash, is_block, in_grace, verdict }
+        let difficulty = given.map(|given| given.difficulty);
+        Self { worker, difficulty, job: Some(job), header, hash, is_block, in_grace, verdict }
     }
 }
 

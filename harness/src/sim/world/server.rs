@@ -17,7 +17,7 @@ impl Simulation<'_> {
         if self.host.is_up() {
             return;
         }
-        let recovered = self.disk.recover();
+        let recovered = self.host.recover(&mut self.disk);
         self.see(&Observation::Started {
             generation: recovered.generation,
             pending: recovered.pending.iter().map(|block| block.hash).collect(),
