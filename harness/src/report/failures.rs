@@ -269,13 +269,16 @@ pub const FAILURES: [(u8, &str, &[Cover]); 36] = [
         "Disconnects by strictness",
         &[
             Law("REPLY-1"),
-            Test("server/src/stratum/session.rs", "garbage_ends_it_and_unknown_methods_do_not"),
+            Test(
+                "server/src/stratum/session/tests.rs",
+                "garbage_ends_it_and_unknown_methods_do_not",
+            ),
         ],
     ),
     (
         30,
         "Quirks of the configure reply",
-        &[Test("server/src/stratum/session.rs", "configure_answers_what_was_asked")],
+        &[Test("server/src/stratum/session/tests.rs", "configure_answers_what_was_asked")],
     ),
     (31, "Clock steps", &[Law("SHARE-2"), Law("LIVE-2"), Law("VAR-1")]),
     (
