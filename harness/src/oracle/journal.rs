@@ -110,7 +110,7 @@ impl Journal {
             return;
         }
         let parent = BlockHash::from_byte_array(job.previous_block);
-        let height = scene.world.node().chain().entry(parent).map_or(0, |entry| entry.height + 1);
+        let height = scene.world.height_after(parent).unwrap_or(0);
         let (worker, job) = (submission.worker.clone(), job.id.clone());
         // Who comes first is credited.
         self.due.entry(hash).or_insert(Due { worker, difficulty, height, job, unix: scene.wall });
