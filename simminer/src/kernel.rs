@@ -2,7 +2,7 @@
 //!
 //! Why several: the instructions that are worth using differ from one machine to the next, and the
 //! widest are not always the fastest. What the machine has is asked when the program runs, so one
-//! binary serves all of them, and [`scalar`] is always there. Which of them is the fastest is for
+//! binary serves all of them, and `scalar` is always there. Which of them is the fastest is for
 //! a clock to say (`runtime`).
 //!
 //! A kernel only looks at the hash's most significant word; whoever it names is hashed again by
