@@ -6,7 +6,7 @@ use std::time::Duration;
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
 use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
-use bitcoin::{Amount, BlockHash, OutPoint, Transaction, Txid};
+use bitcoin::{Address, Amount, BlockHash, OutPoint, Transaction, Txid};
 use harness::containers::bitcoind::{RPC_PASSWORD, RPC_USER};
 use harness::containers::{AddressKind, Bitcoind, BitcoindOptions, Wallet};
 use harness::http::{BlockVerdict, EnforcerOptions, EnforcerServer};
@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(100);
 pub(crate) const EVENTS: usize = 10_000;
 /// The coins that bids are made of.
 const COINS: u32 = 30;
+/// Blocks until they must be in one: a template of a moment ago may lack them.
+const BLOCKS_MAX: u32 = 5;
 pub(crate) const COIN: Amount = Amount::from_sat(1_000_000);
 
 pub(crate) const LOOPBACK: std::net::SocketAddr =
@@ -51,6 +53,25 @@ pub(crate) enum First {
     Payment,
 }
 
+/// The coins of `split`, in a block. The wallet is not asked: it hears of blocks a moment later.
+async fn mined_coins(node: &Bitcoind, split: Txid, address: &Address) -> Vec<OutPoint> {
+    let mut blocks = 0;
+    loop {
+        blocks += 1;
+        assert!(blocks <= BLOCKS_MAX, "{split} is in none of {BLOCKS_MAX} blocks");
+        node.generate(1, address).await.unwrap();
+        let seen = json!([split.to_string(), true]);
+        let seen = node.rpc("getrawtransaction", seen).await.unwrap();
+        if seen["confirmations"].as_u64().unwrap_or(0) > 0 {
+            let outputs = (0..).zip(seen["vout"].as_array().unwrap());
+            let coins = outputs.filter(|(_, output)| output["value"] == 0.01);
+            let coins: Vec<OutPoint> = coins.map(|(vout, _)| OutPoint::new(split, vout)).collect();
+            assert_eq!(coins.len(), COINS as usize);
+            return coins;
+        }
+    }
+}
+
 impl Network {
     pub(crate) async fn start() -> Self {
         let node = Bitcoind::start(BitcoindOptions::default()).await.unwrap();
@@ -58,16 +79,7 @@ impl Network {
         let address = wallet.address(AddressKind::Bech32).await.unwrap();
         node.generate(101, &address).await.unwrap();
         let split = wallet.split(COINS, COIN, AddressKind::Bech32).await.unwrap();
-        node.generate(1, &address).await.unwrap();
-        let unspent = wallet.rpc("listunspent", json!([1])).await.unwrap();
-        let unspent = unspent.as_array().unwrap().iter();
-        let coins: Vec<OutPoint> = unspent
-            .filter(|coin| coin["txid"] == split.to_string() && coin["amount"] == 0.01)
-            .map(|coin| {
-                OutPoint::new(split, u32::try_from(coin["vout"].as_u64().unwrap()).unwrap())
-            })
-            .collect();
-        assert_eq!(coins.len(), COINS as usize);
+        let coins = mined_coins(&node, split, &address).await;
         let options = EnforcerOptions {
             producer: Producer { votes: Some(Vec::new()), ..Producer::default() },
             lag: Duration::from_millis(50),
