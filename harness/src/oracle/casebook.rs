@@ -350,7 +350,7 @@ impl Casebook {
         match (&request.asks, &result) {
             (asks, Ok(result)) => session.learn(asks, result),
             // Refused although nothing speaks against it: for want of room.
-            (Asks::Submit(submission), Err(20)) if submission.verdict.codes.is_empty() => {
+            (Asks::Submit(submission), Err(20)) if submission.verdict.is_clean() => {
                 if let Some(hash) = &submission.hash {
                     self.unkept.remove(hash);
                 }

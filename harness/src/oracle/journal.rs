@@ -26,6 +26,7 @@ type Hash = [u8; 32];
 /// What a submission that deserves it is credited with.
 #[derive(Debug)]
 struct Due {
+    at: Micros,
     worker: String,
     difficulty: Difficulty,
     height: u32,
@@ -61,7 +62,8 @@ enum Write {
 /// Judges the share log.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
-    due: BTreeMap<Hash, Due>,
+    /// One header may be submitted twice, and one of the two be refused.
+    due: BTreeMap<Hash, Vec<Due>>,
     /// Acknowledged in this run and not yet to be written, with when.
     unasked: VecDeque<(Micros, Hash)>,
     /// In the log, of all runs.
@@ -112,8 +114,8 @@ impl Journal {
         let parent = BlockHash::from_byte_array(job.previous_block);
         let height = scene.world.height_after(parent).unwrap_or(0);
         let (worker, job) = (submission.worker.clone(), job.id.clone());
-        // Who comes first is credited.
-        self.due.entry(hash).or_insert(Due { worker, difficulty, height, job, unix: scene.wall });
+        let due = Due { at: scene.now, worker, difficulty, height, job, unix: scene.wall };
+        self.due.entry(hash).or_default().push(due);
     }
 
     fn answered(
@@ -134,9 +136,14 @@ impl Journal {
                     self.unasked.push_back((scene.now, hash));
                 }
             }
-            // Nobody else can be credited with it: whoever was would have had a 22.
-            Err(20) if submission.verdict.codes.is_empty() => {
-                self.due.remove(&hash);
+            Err(_) if submission.verdict.codes.is_empty() => {
+                let at = reply.request.at;
+                let dues = self.due.entry(hash).or_default();
+                let refused = |due: &Due| due.at == at && due.worker == submission.worker;
+                // Of two in one breath the later one is the repetition.
+                if let Some(place) = dues.iter().rposition(refused) {
+                    dues.remove(place);
+                }
             }
             Err(_) => {}
         }
@@ -314,13 +321,16 @@ impl Journal {
 }
 
 /// SHARE-4: each record credits who submitted the share with what he was told it is worth.
-fn judge(due: &BTreeMap<Hash, Due>, entry: &Entry) -> Result<(), Broken> {
-    let Some(due) = due.get(&entry.hash) else {
-        return hold("SHARE-3", false, || format!("nobody submitted what is credited: {entry:?}"));
+fn judge(due: &BTreeMap<Hash, Vec<Due>>, entry: &Entry) -> Result<(), Broken> {
+    let dues = due.get(&entry.hash).map_or(&[][..], Vec::as_slice);
+    hold("SHARE-3", !dues.is_empty(), || {
+        format!("nobody submitted what is credited, or he was refused: {entry:?}")
+    })?;
+    let right = |due: &Due| {
+        entry.worker == due.worker
+            && entry.difficulty == due.difficulty
+            && (entry.height, &entry.job) == (due.height, &due.job)
+            && entry.unix == u64::from(due.unix)
     };
-    let right = (entry.worker == due.worker)
-        && (entry.difficulty == due.difficulty)
-        && (entry.height, &entry.job) == (due.height, &due.job)
-        && entry.unix == u64::from(due.unix);
-    hold("SHARE-4", right, || format!("{due:?} is credited as {entry:?}"))
+    hold("SHARE-4", dues.iter().any(right), || format!("{dues:?} is credited as {entry:?}"))
 }

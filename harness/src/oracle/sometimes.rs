@@ -120,7 +120,7 @@ impl Sometimes {
                         Ok(_) if submission.is_block => self.count("block share answered"),
                         Ok(_) if submission.in_grace => self.count("share in grace accepted"),
                         Ok(_) => self.count("share accepted"),
-                        Err(20) if submission.verdict.codes.is_empty() => {
+                        Err(20) if submission.verdict.is_clean() => {
                             self.count("submission refused: no room to record it (20)");
                         }
                         Err(20) => self.count("submission refused: other (20)"),

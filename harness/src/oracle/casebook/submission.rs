@@ -26,6 +26,13 @@ pub struct Verdict {
     pub open: bool,
 }
 
+impl Verdict {
+    /// Whether it must be taken, were it not for repetitions and room.
+    pub fn is_clean(&self) -> bool {
+        self.codes.is_empty() && !self.open
+    }
+}
+
 /// One submission.
 #[derive(Clone, Debug)]
 pub struct Submission {
