@@ -7,28 +7,35 @@ use std::collections::BTreeSet;
 
 use super::casebook::{Asks, Casebook, Fact, Reply, Submission};
 use super::{Broken, Oracle, Scene};
+use crate::sim::queue::Micros;
 
 /// Judges shares.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
     /// Hashes of the headers that were taken, in all runs.
     taken: BTreeSet<[u8; 32]>,
+    /// When as many shares as may be waited for the disk.
+    full: Option<Micros>,
 }
 
 impl Oracle for Shares {
     fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
+        if book.unkept.len() >= scene.settings.limits.journal_waiting {
+            self.full = Some(scene.now);
+        }
         if let Fact::Answered(reply) = fact
             && let Asks::Submit(submission) = &reply.request.asks
         {
-            let room = scene.settings.limits.journal_waiting;
-            return self.judge(reply, submission, book.unkept.len() >= room);
+            // Judged when it came, and answered when the block before it was safe.
+            let full = self.full.is_some_and(|full| full >= reply.request.at);
+            return self.judge(reply, submission, full);
         }
         Ok(())
     }
 }
 
 impl Shares {
-    /// `full` is whether no share more may be counted before the disk has taken some.
+    /// `full` is whether since it came no share more could be counted before the disk took some.
     fn judge(&mut self, reply: &Reply, submission: &Submission, full: bool) -> Result<(), Broken> {
         let (conn, id) = (reply.conn, &reply.request.id);
         let broken = |law, what| Err(Broken { law, what });

@@ -81,7 +81,10 @@ impl Templates {
             Endpoint::Node(node) => {
                 if let Some(template) = Template::read(body) {
                     if self.newest.insert(node, template.parent) != Some(template.parent) {
-                        self.said_lately.retain(|(_, parent), _| *parent != template.parent);
+                        // With two nodes the miners may have been there and back meanwhile.
+                        let seen = self.newest.len() > 1;
+                        self.said_lately
+                            .retain(|(_, parent), _| !seen && *parent != template.parent);
                     }
                     // A job of the newest parent may be given again long after its template came.
                     let newest = &self.newest;
