@@ -18,13 +18,15 @@ use tokio::task::JoinHandle;
 const EVENTS: usize = 100_000;
 /// Shares a second of one miner; every second one is a block.
 const RATE: f64 = 2.0;
-/// How long a fault lasts.
-const FAULT: Duration = Duration::from_secs(12);
+/// How long a fault lasts: beyond all that a server waits before it takes a node for lost.
+const FAULT: Duration = Duration::from_secs(10);
+/// Between two looks at the nodes.
+const POLL: Duration = Duration::from_millis(200);
 /// How long anything may take that has to come: a node is gone back to after half a minute.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// The longest time without fresh work that a fault of the node that is followed may cost: it is
 /// noticed after two seconds at the latest, for the other node has higher blocks.
-const GAP_MAX: Duration = Duration::from_secs(8);
+const GAP_MAX: Duration = Duration::from_secs(6);
 
 type Miner = (oneshot::Sender<()>, JoinHandle<Result<Summary, MinerError>>);
 
@@ -103,18 +105,21 @@ impl Rig {
         longest.max(last.elapsed())
     }
 
-    /// Waits until both nodes have the same tip, or nearly: blocks keep coming.
+    /// Waits until both nodes have the same tip, or nearly: blocks keep coming. A node that was
+    /// frozen finds all that was asked of it meanwhile at once, and refuses what is too much
+    /// (HTTP 503): then it has not caught up either.
     async fn in_step(&self) {
-        let mut poll = tokio::time::interval(Duration::from_millis(200));
-        for _ in 0..PATIENCE.as_millis() / 200 {
+        let mut poll = tokio::time::interval(POLL);
+        let mut last = String::new();
+        for _ in 0..PATIENCE.as_millis() / POLL.as_millis() {
             poll.tick().await;
             let [first, second] = &self.nodes;
-            let heights = (first.height().await.unwrap(), second.height().await.unwrap());
-            if heights.0.abs_diff(heights.1) <= 2 {
-                return;
+            match (first.height().await, second.height().await) {
+                (Ok(first), Ok(second)) if first.abs_diff(second) <= 2 => return,
+                heights => last = format!("{heights:?}"),
             }
         }
-        panic!("the nodes do not come together");
+        panic!("the nodes do not come together, they said {last}");
     }
 
     async fn returned(&self, returns: u64) {
