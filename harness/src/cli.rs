@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::load::command::LoadArguments;
 use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
+use crate::simulate::crashes::CrashesArguments;
 use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions, Way};
 
 /// The exit code when something cannot work or broke a law.
@@ -60,6 +61,8 @@ enum Command {
     /// Measures a Stratum server: what shares cost it, how soon tips reach its miners, and how much
     /// memory a miner takes
     Load(LoadArguments),
+    /// Kills the simulated server at every moment of kept plans, one run for each
+    Crashes(CrashesArguments),
     /// Plants bugs at the seam and checks that the laws notice each
     Canaries,
 }
@@ -112,6 +115,7 @@ pub fn run() -> ExitCode {
         Command::Replay(arguments) => ExitCode::from(arguments.replay()),
         Command::Minimise(arguments) => ExitCode::from(arguments.minimise()),
         Command::Load(arguments) => ExitCode::from(arguments.load()),
+        Command::Crashes(arguments) => ExitCode::from(arguments.crashes()),
         Command::Canaries => ExitCode::from(command::all_canaries()),
     }
 }

@@ -38,6 +38,19 @@ pub struct Plan {
     pub miners: Vec<MinerPlan>,
     /// What happens, and when.
     pub items: Vec<Item>,
+    /// Where the process dies, whatever the items say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub death: Option<Death>,
+}
+
+/// A death at a place in the run and not at a time: between two things that the process does.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Death {
+    /// The moment: each event that the process is handed is one, and each action that is performed
+    /// for it. It dies when it has done so much.
+    pub moment: u64,
+    /// Milliseconds until it is started again.
+    pub ms: u64,
 }
 
 /// How the server is set up.

@@ -5,6 +5,7 @@
 
 pub mod canaries;
 pub mod command;
+pub mod crashes;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,8 @@ pub struct Run {
     pub ended: Ended,
     /// Seconds of simulated time.
     pub seconds: u64,
+    /// Moments at which the process could have died.
+    pub moments: u64,
 }
 
 /// Runs `plan` to its end or its first broken law; a panic is one, too.
@@ -31,7 +34,11 @@ pub fn run(plan: &Plan, canary: Option<Canary>, print: bool) -> Run {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         text.unwrap_or("a panic without words").to_owned()
     });
-    Run { ended: simulation.ended(panic), seconds: simulation.seconds() }
+    Run {
+        ended: simulation.ended(panic),
+        seconds: simulation.seconds(),
+        moments: simulation.moments(),
+    }
 }
 
 /// Adds counts to others.

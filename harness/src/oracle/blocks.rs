@@ -13,7 +13,7 @@ use server::pool::action::Endpoint;
 use super::casebook::{Asks, Casebook, Fact, Reply, Submission};
 use super::{Broken, Oracle, Scene, hold};
 use crate::sim::WorldEvent;
-use crate::sim::observe::{Ending, Observation, Phase};
+use crate::sim::observe::{Ending, Observation};
 
 /// What is known of a found block.
 #[expect(clippy::struct_excessive_bools, reason = "each is seen by itself")]
@@ -153,7 +153,6 @@ impl Blocks {
                     format!("{late:?}: not handed to that node in the instant it was found")
                 });
             }
-            Observation::Phase(Phase::Drain) => return self.nothing_is_lost(scene),
             _ => {}
         }
         Ok(())
@@ -198,6 +197,7 @@ impl Blocks {
         }
     }
 
+    /// Judged at the very end: a block may be found in the moment before the miners leave.
     fn nothing_is_lost(&self, scene: &Scene<'_>) -> Result<(), Broken> {
         for (hash, found) in self.found.iter().filter(|(_, found)| found.valid) {
             let block = BlockHash::from_byte_array(*hash);

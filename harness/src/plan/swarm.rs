@@ -20,6 +20,8 @@ const MINUTE_MS: u64 = 60 * SECOND_MS;
 pub struct Families {
     /// Only these; all when empty.
     pub only: Vec<Family>,
+    /// These in every plan, of those that it may have.
+    pub always: Vec<Family>,
     /// So many miners, where given.
     pub miners: Option<u64>,
     /// So long, where given.
@@ -38,7 +40,8 @@ impl Plan {
         let on = |family: Family| {
             let wanted = families.only.is_empty() || families.only.contains(&family);
             let half = draw(seed, "plan.family", (family as u64, 0)).chance(500);
-            wanted && (half || !families.only.is_empty())
+            let always = !families.only.is_empty() || families.always.contains(&family);
+            wanted && (half || always)
         };
         let mut server = server(seed);
         second(seed, &mut server);
@@ -57,7 +60,7 @@ impl Plan {
         }
         items.sort_by_key(|item| item.at_ms);
         let network = network(seed, on(Family::Network));
-        Self { why: String::new(), seed, horizon_ms, server, network, miners, items }
+        Self { why: String::new(), seed, horizon_ms, server, network, miners, items, death: None }
     }
 }
 
@@ -376,6 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_always_there_is_in_every_plan_and_the_others_are_not() {
+        let families = Families { always: vec![Family::Disk], ..Families::default() };
+        let has = |seed, family| {
+            let plan = Plan::from_seed(seed, &families);
+            plan.items.iter().any(|item| item.what.family() == family)
+        };
+        // A run may be shorter than the time between two faults of a family.
+        assert!((0..60).filter(|seed| has(*seed, Family::Disk)).count() > 50);
+        assert!((0..60).filter(|seed| has(*seed, Family::Clock)).count() < 50);
+    }
+
+    #[test]
     fn every_family_comes_and_every_family_stays_away() {
         for (family, name) in Family::ALL {
             if family == Family::Miners {
@@ -394,8 +409,12 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_what_comes() {
-        let families =
-            Families { only: vec![Family::Disk], miners: Some(3), horizon_ms: Some(90_000) };
+        let families = Families {
+            only: vec![Family::Disk],
+            miners: Some(3),
+            horizon_ms: Some(90_000),
+            ..Families::default()
+        };
         let plan = Plan::from_seed(4, &families);
         assert_eq!((plan.miners.len(), plan.horizon_ms), (3, 90_000));
         assert!(plan.items.iter().all(|item| item.what.family() == Family::Disk));

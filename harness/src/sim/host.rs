@@ -45,6 +45,10 @@ pub struct Host {
     /// Actions until the process dies.
     crash: Option<u64>,
     crashes: u64,
+    /// Events that processes were handed and actions that were performed for them.
+    moments: u64,
+    /// At which of them the process dies, if that is still to come.
+    dies_at: Option<u64>,
 }
 
 impl Host {
@@ -63,6 +67,8 @@ impl Host {
             wake: (0, None),
             crash: None,
             crashes: 0,
+            moments: 0,
+            dies_at: plan.death.map(|death| death.moment),
         }
     }
 
@@ -139,6 +145,7 @@ impl Host {
         let now = self.clocks(now, unix);
         self.last = now;
         let Some(pool) = &mut self.pool else { return };
+        self.moments += 1;
         for event in self.seam.event(event) {
             // With nothing planted there is one, and nothing to keep.
             while let Some(action) = pool.poll_action() {
@@ -161,6 +168,7 @@ impl Host {
             return None;
         }
         pool.handle_timeout(clocks);
+        self.moments += 1;
         Some(format!("{why:?}"))
     }
 
@@ -187,6 +195,7 @@ impl Host {
             action = self.seam.action(|| pool.poll_action());
         }
         let action = action?;
+        self.moments += 1;
         if matches!(action, Action::Listen) {
             self.listening = true;
         }
@@ -226,9 +235,9 @@ impl Host {
         self.wall_offset = 0;
     }
 
-    /// The process dies after so many actions, or not; the number names this death.
-    pub const fn set_crash(&mut self, actions: Option<u64>) -> u64 {
-        self.crash = actions;
+    /// The process dies after so many actions; the number names this death.
+    pub const fn set_crash(&mut self, actions: u64) -> u64 {
+        self.crash = Some(actions);
         self.crashes += 1;
         self.crashes
     }
@@ -236,6 +245,18 @@ impl Host {
     /// Whether the death with this number is still to come.
     pub const fn is_to_crash(&self, number: u64) -> bool {
         self.crash.is_some() && self.crashes == number
+    }
+
+    /// Whether the process dies before it does anything more. It does so once.
+    pub fn dies_now(&mut self) -> bool {
+        self.dies_at.take_if(|due| *due == self.moments).is_some()
+    }
+
+    /// From now on it dies of nothing that was planned; how many moments there were.
+    pub const fn survives(&mut self) -> u64 {
+        self.crash = None;
+        self.dies_at = None;
+        self.moments
     }
 
     /// One action more was performed: whether it was the last.

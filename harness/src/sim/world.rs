@@ -118,6 +118,8 @@ pub struct Simulation<'p> {
     paid: u64,
     /// The last block of ours that the node took.
     ours: Option<bitcoin::BlockHash>,
+    /// How many moments there were at which the process could die.
+    moments: u64,
 }
 
 impl<'p> Simulation<'p> {
@@ -154,6 +156,7 @@ impl<'p> Simulation<'p> {
             bids: BTreeMap::new(),
             paid: 0,
             ours: None,
+            moments: 0,
         };
         simulation.schedule();
         simulation
@@ -194,6 +197,12 @@ impl<'p> Simulation<'p> {
     /// Seconds of simulated time until now.
     pub const fn seconds(&self) -> u64 {
         self.now.0 / 1_000_000
+    }
+
+    /// How many moments there were at which the process could die ([`crate::plan::Death`]): those
+    /// until all was mended.
+    pub const fn moments(&self) -> u64 {
+        self.moments
     }
 
     /// Runs to the end, or to the first broken law.
@@ -352,7 +361,7 @@ impl<'p> Simulation<'p> {
         self.split_until = self.now;
         self.queue.put(self.now, Event::Share);
         self.host.unpause();
-        self.host.set_crash(None);
+        self.moments = self.host.survives();
         if !self.host.is_up() {
             self.queue.put(self.now, Event::Start);
         }

@@ -18,9 +18,9 @@ use crate::report::minimise::Minimiser;
 use crate::sim::seam::{CANARIES, Canary};
 
 /// The exit codes of this part; see `cli.rs`.
-const PASSED: u8 = 0;
-const BROKEN: u8 = 1;
-const USAGE: u8 = 2;
+pub(super) const PASSED: u8 = 0;
+pub(super) const BROKEN: u8 = 1;
+pub(super) const USAGE: u8 = 2;
 const PANIC: u8 = 3;
 const STUCK: u8 = 4;
 const DIFFERENT: u8 = 5;
@@ -41,6 +41,10 @@ pub struct SimulateArguments {
     /// miners; with commas in between
     #[arg(long, value_name = "FAMILIES", value_delimiter = ',', value_parser = family)]
     only: Vec<Family>,
+    /// These families in every run, the others in half of them
+    #[arg(long, value_name = "FAMILIES", value_delimiter = ',', value_parser = family,
+          conflicts_with = "only")]
+    always: Vec<Family>,
     /// So many miners in each run
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(0..=1_000))]
     miners: Option<u64>,
@@ -90,12 +94,12 @@ fn duration_ms(text: &str) -> Result<u64, String> {
 }
 
 #[expect(clippy::print_stdout, reason = "a command line program")]
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     println!("{text}");
 }
 
 #[expect(clippy::print_stderr, reason = "a command line program")]
-fn complain(text: &str) {
+pub(super) fn complain(text: &str) {
     eprintln!("harness: {text}");
 }
 
@@ -112,7 +116,12 @@ struct Sum {
 
 impl SimulateArguments {
     fn families(&self) -> Families {
-        Families { only: self.only.clone(), miners: self.miners, horizon_ms: self.horizon }
+        Families {
+            only: self.only.clone(),
+            always: self.always.clone(),
+            miners: self.miners,
+            horizon_ms: self.horizon,
+        }
     }
 
     fn range(&self) -> Result<Range<u64>, String> {
@@ -138,10 +147,12 @@ impl SimulateArguments {
     /// The options that make a plan from a seed, as they were given.
     fn again(&self, seed: u64) -> String {
         let mut again = format!("simulate --seed {seed}");
-        if !self.only.is_empty() {
-            let names = Family::ALL.into_iter().filter(|(family, _)| self.only.contains(family));
-            let names: Vec<&str> = names.map(|(_, name)| name).collect();
-            again = format!("{again} --only {}", names.join(","));
+        for (option, families) in [("only", &self.only), ("always", &self.always)] {
+            if !families.is_empty() {
+                let names = Family::ALL.into_iter().filter(|(family, _)| families.contains(family));
+                let names: Vec<&str> = names.map(|(_, name)| name).collect();
+                again = format!("{again} --{option} {}", names.join(","));
+            }
         }
         if let Some(miners) = self.miners {
             again = format!("{again} --miners {miners}");
@@ -253,12 +264,12 @@ impl SimulateArguments {
 }
 
 /// Panics are results here, and told in the report.
-fn quiet_panics() {
+pub(super) fn quiet_panics() {
     std::panic::set_hook(Box::new(|_| {}));
 }
 
 /// Says what failed, and leaves it on disk.
-fn fail(plan: &Plan, run: &Run, again: &str) {
+pub(super) fn fail(plan: &Plan, run: &Run, again: &str) {
     let text = report::text(plan, run, again);
     say(text.trim_end());
     if let Err(error) = report::write(plan, run, &text) {
@@ -267,7 +278,7 @@ fn fail(plan: &Plan, run: &Run, again: &str) {
 }
 
 /// What a run's end means for who called.
-fn code(run: &Run) -> u8 {
+pub(super) fn code(run: &Run) -> u8 {
     match run.ended.broken.as_ref().map(|broken| broken.law) {
         None => PASSED,
         Some("PANIC") => PANIC,

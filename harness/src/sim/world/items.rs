@@ -95,7 +95,7 @@ impl Simulation<'_> {
             }
             What::FailWrite { nth } => self.disk.fail_write(nth),
             What::Crash { actions, ms } => {
-                let number = self.host.set_crash(Some(actions));
+                let number = self.host.set_crash(actions);
                 // A server that has nothing to do dies all the same.
                 self.queue.put(self.later(1_000), Event::Crash(number));
                 return Some(1_000 + ms);

@@ -65,7 +65,11 @@ impl Simulation<'_> {
     }
 
     fn perform_all(&mut self) {
-        while let Some(action) = self.host.poll_action() {
+        loop {
+            if self.host.dies_now() {
+                return self.dies();
+            }
+            let Some(action) = self.host.poll_action() else { break };
             if self.host.crashes_now() {
                 return self.crash();
             }
@@ -140,6 +144,13 @@ impl Simulation<'_> {
         if let Some(after) = again {
             self.queue.put(self.now.after(after), Event::Start);
         }
+    }
+
+    /// The death that the plan has a moment for.
+    fn dies(&mut self) {
+        self.crash();
+        let after = self.plan.death.map_or(0, |death| death.ms);
+        self.queue.put(self.later(after), Event::Start);
     }
 
     pub(super) fn crash(&mut self) {
