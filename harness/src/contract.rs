@@ -143,7 +143,7 @@ impl Contract {
             Event::Replied { call, .. } => self.replied(*call),
             Event::Persisted { write } => self.persisted(*write),
             Event::PersistFailed { write, .. } => self.write_ended(*write),
-            Event::Notified { .. } | Event::Stop => Ok(()),
+            Event::Notified { .. } | Event::Reconfigured(_) | Event::Stop => Ok(()),
         }
     }
 

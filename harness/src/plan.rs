@@ -80,16 +80,28 @@ pub struct ServerPlan {
 }
 
 impl ServerPlan {
-    /// The settings as an operator may change them between two runs, and back again: bids are taken
-    /// or not, jobs come twice as often or half, shares are half as hard or twice.
+    /// The settings as an operator may change them between two runs, and back again: as
+    /// [`Self::reconfigured`], and shares are half as hard or twice.
     #[must_use]
     pub fn changed(&self) -> Self {
-        let (refresh_ms, share_hashes) = if self.refresh_ms.is_multiple_of(2) {
-            (self.refresh_ms / 2 + 1, self.share_hashes * 2)
+        let share_hashes = if self.refresh_ms.is_multiple_of(2) {
+            self.share_hashes * 2
         } else {
-            ((self.refresh_ms - 1).max(1) * 2, self.share_hashes.div_ceil(2))
+            self.share_hashes.div_ceil(2)
         };
-        Self { blind: !self.blind, refresh_ms, share_hashes, ..self.clone() }
+        Self { share_hashes, ..self.reconfigured() }
+    }
+
+    /// The settings as an operator may change them under a server that runs, and back again: bids
+    /// are taken or not, jobs come twice as often or half.
+    #[must_use]
+    pub fn reconfigured(&self) -> Self {
+        let refresh_ms = if self.refresh_ms.is_multiple_of(2) {
+            self.refresh_ms / 2 + 1
+        } else {
+            (self.refresh_ms - 1).max(1) * 2
+        };
+        Self { blind: !self.blind, refresh_ms, ..self.clone() }
     }
 }
 
@@ -311,6 +323,9 @@ pub enum What {
         /// Until it is started again.
         ms: u64,
     },
+    /// The operator changes the settings of the server that runs; see
+    /// [`ServerPlan::reconfigured`].
+    Reconfigure,
     /// The operator stops the server and starts it again.
     Restart {
         /// In between.
@@ -382,7 +397,7 @@ impl What {
             | Self::Poison { .. } => Family::Drivechain,
             Self::WallJump { .. } | Self::Pause { .. } => Family::Clock,
             Self::Disk { .. } | Self::FailWrite { .. } => Family::Disk,
-            Self::Crash { .. } | Self::Restart { .. } => Family::Process,
+            Self::Crash { .. } | Self::Reconfigure | Self::Restart { .. } => Family::Process,
         }
     }
 }

@@ -39,6 +39,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// Takes over what may change while the server runs: the payout, bids, wishes, the refresh, the
+    /// age of a tip, the difficulties of each port. Whatever else differs in `newer` needs another
+    /// start, and is left as it is.
+    pub fn take_terms(&mut self, newer: Self) {
+        self.payout = newer.payout;
+        self.difficulty = newer.difficulty;
+        self.refresh = newer.refresh;
+        self.blind = newer.blind;
+        self.wishes = newer.wishes;
+        self.limits.tip_age = newer.limits.tip_age;
+        for (port, newer) in self.miners.ports.iter_mut().zip(newer.miners.ports) {
+            *port = newer;
+        }
+    }
+
     /// What whoever comes through this port is offered.
     pub fn port(&self, port: PortId) -> PortRules {
         let rules = self.miners.ports.get(port.0).copied();

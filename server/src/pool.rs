@@ -214,6 +214,7 @@ impl Pool {
             Event::Persisted { write } => self.on_persisted(write),
             Event::PersistFailed { write, error } => self.on_persist_failed(now, write, &error),
             Event::Notified { node, topic, body } => self.on_notice(now, node, &topic, &body),
+            Event::Reconfigured(newer) => self.on_reconfigured(now, *newer),
             Event::Stop => self.on_stop(now),
         }
         self.write_shares(now);

@@ -236,6 +236,7 @@ impl Casebook {
             | Observation::Cancelled { .. }
             | Observation::NotPersisted { .. }
             | Observation::Done
+            | Observation::Reconfigured
             | Observation::Woken { .. }
             | Observation::Chain(_)
             | Observation::Second(_)

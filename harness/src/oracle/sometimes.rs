@@ -13,7 +13,7 @@ use crate::sim::observe::{Ending, Observation};
 use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 62] = [
+pub const EXPECTED: [&str; 63] = [
     "another node is followed",
     "block accepted",
     "block found while the node was away",
@@ -62,6 +62,7 @@ pub const EXPECTED: [&str; 62] = [
     "node call: Truncated",
     "server crashed",
     "server started with other settings",
+    "settings changed while it ran",
     "server stopped",
     "share accepted",
     "share in grace accepted",
@@ -136,6 +137,7 @@ impl Sometimes {
             Fact::Seen(Observation::Started { .. }) if *scene.settings != scene.plan.server => {
                 self.count("server started with other settings");
             }
+            Fact::Seen(Observation::Reconfigured) => self.count("settings changed while it ran"),
             Fact::Seen(what) => self.saw(what),
             Fact::Notified(conn, method) if method == "mining.set_difficulty" => {
                 if book.sessions.get(conn).is_some_and(|session| session.newest.is_some()) {

@@ -355,10 +355,10 @@ impl Scope<'_> {
     fn process(&self, items: &mut Vec<Item>) {
         self.some(items, "items.process", (20_000, 300_000), |draw| {
             let ms = draw.scaled(10, 20_000);
-            if draw.chance(800) {
-                What::Crash { actions: draw.below(5), ms }
-            } else {
-                What::Restart { ms, changed: draw.chance(500) }
+            match draw.below(100) {
+                0..65 => What::Crash { actions: draw.below(5), ms },
+                65..80 => What::Restart { ms, changed: draw.chance(500) },
+                _ => What::Reconfigure,
             }
         });
     }

@@ -120,6 +120,13 @@ impl Host {
         }
     }
 
+    /// Other settings count from now on, for this process and the next; what it is told of them.
+    pub fn reconfigure(&mut self) -> Config {
+        let newer = self.settings.0.reconfigured();
+        self.settings = (newer.clone(), newer);
+        self.seam.config(config(&self.settings.0))
+    }
+
     /// The process is gone, in whatever way.
     pub fn end(&mut self) {
         self.pool = None;

@@ -39,6 +39,8 @@ pub enum Ending {
 /// One thing that an outsider could have seen.
 #[derive(Clone, Debug)]
 pub enum Observation {
+    /// The server that runs was given other settings.
+    Reconfigured,
     /// The server was started, with what its disk holds.
     Started {
         /// The generation on disk.

@@ -85,6 +85,7 @@ impl Trace {
             | Observation::Cancelled { .. }
             | Observation::Writes { .. }
             | Observation::NotPersisted { .. }
+            | Observation::Reconfigured
             | Observation::Woken { .. }
             | Observation::Chain(_)
             | Observation::Second(_)
@@ -194,6 +195,7 @@ fn parts(what: &Observation) -> (char, String, String) {
         Observation::NotPersisted { write, error } => {
             ('x', "disk".into(), format!("-> #{write} {error}"))
         }
+        Observation::Reconfigured => (' ', "server".into(), "has other settings".into()),
         Observation::Done => (' ', "server".into(), "done".into()),
         Observation::Woken { why } => (' ', "clock".into(), why.clone()),
         Observation::Chain(event) => chain(event),

@@ -56,7 +56,7 @@ impl Failover {
         let roles = config.nodes.iter().enumerate();
         let nodes: Vec<usize> =
             roles.filter(|(_, role)| **role == NodeRole::Follow).map(|(node, _)| node).collect();
-        let refresh = if nodes.len() > 1 { config.refresh.min(PROBE) } else { config.refresh };
+        let refresh = Self::refresh(config, nodes.len());
         let place = |node: usize| {
             let (network, limits) = (config.network, &config.limits);
             let mut follower = Follower::new(node, network, refresh, config.blind, limits);
@@ -65,6 +65,19 @@ impl Failover {
         };
         let followers = nodes.into_iter().map(place).collect();
         Self { followers, lead: 0, weighed: Instant::ZERO, failovers: 0, returns: 0 }
+    }
+
+    /// How often a node is asked where `count` are followed.
+    fn refresh(config: &Config, count: usize) -> Duration {
+        if count > 1 { config.refresh.min(PROBE) } else { config.refresh }
+    }
+
+    /// The refresh, and whether bids are taken, are as `config` says from now on.
+    pub fn take_terms(&mut self, config: &Config) {
+        let refresh = Self::refresh(config, self.followers.len());
+        for place in &mut self.followers {
+            place.follower.take_terms(refresh, config.blind);
+        }
     }
 
     /// The next question that is due, whom to ask and with which body; call again until `None`.

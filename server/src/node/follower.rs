@@ -162,6 +162,12 @@ impl Follower {
         self.tip.map(|(hash, _)| hash)
     }
 
+    /// A template is good for so long, and bids are taken or not, from the next question on.
+    pub const fn take_terms(&mut self, refresh: Duration, blind: Mode) {
+        self.refresh = refresh;
+        self.blind = blind;
+    }
+
     /// Something happened that may have changed the template: ask soon.
     pub fn ask_now(&mut self, now: Instant) {
         if self.template_asked.is_some() {

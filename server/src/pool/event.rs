@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 
 use super::action::{CallId, WriteId};
-use crate::config::PortId;
+use crate::config::{Config, PortId};
 use crate::journal::WriteError;
 use crate::node::rpc::{CallError, HttpReply};
 
@@ -83,6 +83,8 @@ pub enum Event {
         /// What it says.
         body: Bytes,
     },
+    /// The operator changed the settings. What of them may change while the server runs does.
+    Reconfigured(Box<Config>),
     /// The operator wants the server to stop.
     Stop,
 }

@@ -29,6 +29,7 @@ mod garbage;
 mod journal;
 mod manners;
 mod nodes;
+mod reconfigured;
 mod terms;
 mod thunder;
 mod transcripts;

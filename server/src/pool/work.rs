@@ -20,6 +20,7 @@ use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
 use crate::bmm::{Bid, Commitment, check};
 use crate::clock::{Instant, Now};
+use crate::config::Config;
 use crate::mining::block;
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
 use crate::mining::hash::Hash;
@@ -47,6 +48,8 @@ pub(super) struct Work {
 /// A template whose auction is held.
 #[derive(Clone, Debug)]
 pub(super) struct Settled {
+    /// As the node gave it.
+    pub(super) whole: Arc<Template>,
     /// With only what stays.
     pub(super) template: Arc<Template>,
     /// What stands in the coinbase that the node gave.
@@ -140,6 +143,24 @@ impl Pool {
     pub(super) fn choose_node(&mut self, now: Now) {
         if let Some(template) = self.nodes.weigh(now.mono) {
             self.on_template(now, template);
+        }
+    }
+
+    /// The operator changed the settings: there is a job by the new ones at once. Those that are
+    /// out stay as good as they were.
+    pub(super) fn on_reconfigured(&mut self, now: Now, newer: Config) {
+        if newer.wishes != self.config.wishes {
+            self.wishes = wishes::WishBook::default();
+            wishes::announce(&newer.wishes);
+        }
+        self.config.take_terms(newer);
+        self.nodes.take_terms(&self.config);
+        let Some(settled) = self.work.template.take() else { return };
+        self.work.template = self.settle_bids(settled.whole);
+        let Some(settled) = self.work.template.clone() else { return };
+        // A waiting job will be made by them, and so will one after a dead tip or for nobody.
+        if self.work.waiting.is_none() && !self.work.dead && self.stopping.is_none() {
+            self.publish(now, &settled);
         }
     }
 
@@ -250,7 +271,7 @@ impl Pool {
                 Some((bid.commitment, transaction.fee))
             });
             let bids = bids.collect();
-            return Some(Settled { template, given, bids });
+            return Some(Settled { whole: Arc::clone(&template), template, given, bids });
         }
         let transactions: Vec<AuctionTx> = template
             .transactions
@@ -270,10 +291,11 @@ impl Pool {
             Ok(outcome) => {
                 let bid = |winner: &auction::Winner| (winner.commitment, winner.fee_sat);
                 let bids = outcome.winners.iter().map(bid).collect();
+                let whole = Arc::clone(&template);
                 let untouched = outcome.dropped.is_empty();
                 let template =
                     if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
-                Some(Settled { template, given: Vec::new(), bids })
+                Some(Settled { whole, template, given: Vec::new(), bids })
             }
         }
     }

@@ -278,6 +278,7 @@ impl<L: Listener, C: Connect> Engine<L, C> {
             | Event::Persisted { .. }
             | Event::PersistFailed { .. }
             | Event::Notified { .. }
+            | Event::Reconfigured(_)
             | Event::Stop => {}
         }
         while self.tasks.try_join_next().is_some() {}

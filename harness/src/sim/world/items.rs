@@ -94,19 +94,32 @@ impl Simulation<'_> {
                 return Some(ms);
             }
             What::FailWrite { nth } => self.disk.fail_write(nth),
+            What::Crash { .. } | What::Reconfigure | What::Restart { .. } => {
+                return self.begin_process(what);
+            }
+        }
+        None
+    }
+
+    /// What befalls the process.
+    fn begin_process(&mut self, what: &What) -> Option<u64> {
+        match *what {
             What::Crash { actions, ms } => {
                 let number = self.host.set_crash(actions);
                 // A server that has nothing to do dies all the same.
                 self.queue.put(self.later(1_000), Event::Crash(number));
-                return Some(1_000 + ms);
+                Some(1_000 + ms)
             }
             What::Restart { ms, changed } => {
                 self.host.change_settings(changed);
                 self.stop();
-                return Some(15_000 + ms);
+                Some(15_000 + ms)
+            }
+            _ => {
+                self.reconfigure();
+                None
             }
         }
-        None
     }
 
     fn begin_network(&mut self, place: usize, what: &What) {

@@ -171,6 +171,14 @@ impl Simulation<'_> {
         }
     }
 
+    /// The operator changes the settings of the server that runs.
+    pub(super) fn reconfigure(&mut self) {
+        if self.host.is_up() {
+            let newer = self.host.reconfigure();
+            self.deliver(&Observation::Reconfigured, PoolEvent::Reconfigured(Box::new(newer)));
+        }
+    }
+
     /// The operator asks the server to stop.
     pub(super) fn stop(&mut self) {
         if self.host.is_up() {
