@@ -31,15 +31,27 @@ const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
 pub(super) struct Templates {
     /// What the server was given, newest last.
     read: VecDeque<Template>,
-    /// Calls under way, with the parents of the newest templates when they were made.
-    calls: BTreeMap<u64, (Endpoint, BTreeSet<BlockHash>)>,
+    /// Calls under way, with what they can have been about.
+    calls: BTreeMap<u64, (Endpoint, Parents)>,
     /// The parent of each node's newest template.
     newest: BTreeMap<usize, BlockHash>,
+    /// That of its template before, where it was another: the newest one may be the late answer to
+    /// an old question, which is not believed.
+    before: BTreeMap<usize, BlockHash>,
     /// What each daemon said for a parent.
     said: BTreeMap<(usize, BlockHash), Vec<HStar>>,
     /// The same, since the node last came to that parent: after a turn to another tip and back, a
     /// daemon is asked anew, and until it answers the fallback stands.
     said_lately: BTreeMap<(usize, BlockHash), Vec<HStar>>,
+}
+
+/// The tips that a daemon's answer can be for.
+#[derive(Debug)]
+struct Parents {
+    /// Of the newest templates when it was asked.
+    newest: BTreeSet<BlockHash>,
+    /// Of the templates before those.
+    before: BTreeSet<BlockHash>,
 }
 
 impl Oracle for Templates {
@@ -50,7 +62,8 @@ impl Oracle for Templates {
                 // A daemon is asked when a template arrives, for that template's parent. Which node
                 // is followed cannot be seen, so with two it may be that of either.
                 let newest = self.newest.values().copied().collect();
-                self.calls.insert(*call, (*endpoint, newest));
+                let before = self.before.values().copied().collect();
+                self.calls.insert(*call, (*endpoint, Parents { newest, before }));
             }
             Fact::Seen(Observation::Replied { call, result }) => {
                 if let (Some((endpoint, parents)), Ok(reply)) = (self.calls.remove(call), result) {
@@ -76,11 +89,13 @@ impl Oracle for Templates {
 }
 
 impl Templates {
-    fn replied(&mut self, endpoint: Endpoint, parents: &BTreeSet<BlockHash>, body: &[u8]) {
+    fn replied(&mut self, endpoint: Endpoint, parents: &Parents, body: &[u8]) {
         match endpoint {
             Endpoint::Node(node) => {
                 if let Some(template) = Template::read(body) {
-                    if self.newest.insert(node, template.parent) != Some(template.parent) {
+                    let before = self.newest.insert(node, template.parent);
+                    if before != Some(template.parent) {
+                        self.before.extend(before.map(|before| (node, before)));
                         // With two nodes the miners may have been there and back meanwhile.
                         let seen = self.newest.len() > 1;
                         self.said_lately
@@ -97,11 +112,11 @@ impl Templates {
             }
             Endpoint::Sidechain(place) => {
                 let Some(h_star) = h_star(body) else { return };
-                for parent in parents {
+                for parent in parents.newest.union(&parents.before) {
                     self.said.entry((place, *parent)).or_default().push(h_star);
-                    if parents.len() == 1 {
-                        self.said_lately.entry((place, *parent)).or_default().push(h_star);
-                    }
+                }
+                if let (Some(parent), 1) = (parents.newest.first(), parents.newest.len()) {
+                    self.said_lately.entry((place, *parent)).or_default().push(h_star);
                 }
             }
         }
