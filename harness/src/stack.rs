@@ -8,11 +8,11 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use server::pool::Counters;
-use server::runtime::{ServeError, open_door, serve_until};
+use server::runtime::{Inherited, ServeError, open_door, serve_until};
 use server::settings::{self, SettingsError};
 use simminer::runtime::Options;
 use tempfile::TempDir;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// Why a server could not be started, or how it ended.
@@ -69,7 +69,7 @@ impl RunningServer {
         };
         let loaded = settings::load(["drivechain-stratum".into()].into_iter(), &known, &file)
             .map_err(|error| StackError::Settings(explain(&error)))?;
-        let door = open_door(&loaded.settings).await?;
+        let door = open_door(&loaded.settings, Inherited::default()).await?;
         let address = door.address().map_err(StackError::Address)?;
         let (totals, counters) = watch::channel(Counters::default());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -78,7 +78,7 @@ impl RunningServer {
                 // A dropped sender asks for a stop as well.
                 stopped.await.unwrap_or_default();
             };
-            serve_until(&loaded.settings, door, totals, asked).await
+            serve_until(&loaded.settings, door, totals, mpsc::channel(1).1, asked).await
         });
         Ok(Self { address, counters, stop, task, data_dir })
     }

@@ -14,18 +14,24 @@ use std::{env, fs};
 
 use server::clock::Window;
 use server::journal::totals::Totals;
+use server::runtime::Inherited;
 use server::runtime::disk::share_log;
 use server::settings::{self, Loaded, LogFormat, Settings, SettingsError, Task};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt as log, reload};
 
 fn main() -> ExitCode {
     let environment = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
         .collect();
-    let read = |path: &std::path::Path| fs::read_to_string(path);
-    match settings::load(env::args_os(), &environment, &read) {
+    let load = move || {
+        let read = |path: &std::path::Path| fs::read_to_string(path);
+        settings::load(env::args_os(), &environment, &read)
+    };
+    match load() {
         Ok(loaded) => match loaded.task {
-            Task::Serve => run(loaded),
+            Task::Serve => run(loaded, load),
             Task::PrintConfig => print_config(&loaded),
             Task::Shares { window, json } => shares(&loaded, window, json),
         },
@@ -33,8 +39,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(Loaded { settings, warnings, .. }: Loaded) -> ExitCode {
-    start_log(&settings);
+fn run(
+    Loaded { settings, warnings, .. }: Loaded,
+    load: impl Fn() -> Result<Loaded, SettingsError> + Send + 'static,
+) -> ExitCode {
+    let relevel = start_log(&settings);
     panic::set_hook(Box::new(|panic| {
         log_panic(panic);
         // Not `panic = "abort"` in the profile: that would bind the tests and the harness too.
@@ -43,6 +52,16 @@ fn run(Loaded { settings, warnings, .. }: Loaded) -> ExitCode {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
+    let sockets = match Inherited::from_environment() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            tracing::error!(
+                "a socket was handed over (LISTEN_FDS) that is no TCP socket which listens: \
+                 {error}; look at ListenStream in the .socket unit"
+            );
+            return ExitCode::FAILURE;
+        }
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -53,7 +72,9 @@ fn run(Loaded { settings, warnings, .. }: Loaded) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(server::runtime::serve(settings)) {
+    match runtime
+        .block_on(server::runtime::serve(settings, sockets, move || reread(&load, &relevel)))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -62,20 +83,52 @@ fn run(Loaded { settings, warnings, .. }: Loaded) -> ExitCode {
     }
 }
 
-/// Logs to standard error: standard output is for what was asked for.
-fn start_log(settings: &Settings) {
-    let filter = EnvFilter::new(&settings.log_level);
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(io::stderr);
-    match settings.log_format {
+/// Reads the settings again. Those that cannot be used are said to be so, and change nothing.
+fn reread(
+    load: &impl Fn() -> Result<Loaded, SettingsError>,
+    relevel: &impl Fn(&Settings),
+) -> Option<Settings> {
+    match load() {
+        Ok(Loaded { settings, warnings, .. }) => {
+            relevel(&settings);
+            for warning in warnings {
+                tracing::warn!("{warning}");
+            }
+            Some(settings)
+        }
+        Err(SettingsError::Invalid { problems, .. }) => {
+            for problem in problems {
+                tracing::error!("settings stay as they were: {problem}");
+            }
+            None
+        }
+        Err(SettingsError::Usage(usage)) => {
+            tracing::error!("settings stay as they were: {usage}");
+            None
+        }
+    }
+}
+
+/// Logs to standard error: standard output is for what was asked for. The answer changes what is
+/// logged to what other settings say.
+fn start_log(settings: &Settings) -> impl Fn(&Settings) + Send + 'static {
+    let filter = |settings: &Settings| EnvFilter::new(&settings.log_level);
+    let (filter_layer, handle) = reload::Layer::new(filter(settings));
+    let form = log::layer().with_target(false).with_writer(io::stderr);
+    let form = match settings.log_format {
         LogFormat::Text => {
             let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            log.with_ansi(wanted && io::stderr().is_terminal()).init();
+            form.with_ansi(wanted && io::stderr().is_terminal()).boxed()
         }
         LogFormat::Json => {
-            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+            let json = form.json().flatten_event(true);
+            json.with_current_span(false).with_span_list(false).boxed()
+        }
+    };
+    tracing_subscriber::registry().with(filter_layer).with(form).init();
+    move |newer| {
+        if let Err(error) = handle.reload(filter(newer)) {
+            tracing::warn!("LOG_LEVEL stays as it was: {error}");
         }
     }
 }

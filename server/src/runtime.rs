@@ -25,7 +25,9 @@ pub mod doors;
 pub mod engine;
 pub mod greeting;
 pub mod http;
+pub mod inherited;
 pub mod listener;
+mod operator;
 mod publisher;
 pub mod tls;
 pub mod witness;
@@ -33,6 +35,7 @@ pub mod witness;
 pub use disk::FileDisk;
 pub use doors::Doors;
 pub use engine::{Parts, run};
+pub use inherited::Inherited;
 pub use listener::{TcpConnector, TcpDoor};
 use tls::Tls;
 pub use witness::Witness;
@@ -53,6 +56,12 @@ pub enum ServeError {
         /// Why.
         cause: std::io::Error,
     },
+    /// Whoever started the process listens where nothing is to be served.
+    #[error(
+        "a socket on {0} was handed over, and no setting speaks of its port; set STRATUM_PORT or \
+         the port of a [[listen]] to it, or take its ListenStream out of the .socket unit"
+    )]
+    Inherited(String),
     /// TLS has nothing to prove itself with.
     #[error(
         "cannot speak TLS with {certificate}: {cause}; give tls_cert and tls_key the PEM files of \
@@ -72,39 +81,62 @@ pub enum ServeError {
     Fatal(String),
 }
 
-/// Serves miners as `settings` say until the process is told to stop.
-pub async fn serve(settings: Settings) -> Result<(), ServeError> {
-    let door = open_door(&settings).await?;
+/// Serves miners as `settings` say until the process is told to stop (SIGINT, SIGTERM). At each
+/// SIGHUP `reread` gives the settings as they are then, or nothing when they cannot be used.
+pub async fn serve(
+    settings: Settings,
+    sockets: Inherited,
+    reread: impl FnMut() -> Option<Settings> + Send + 'static,
+) -> Result<(), ServeError> {
+    let door = open_door(&settings, sockets).await?;
     let (counters, _) = watch::channel(Counters::default());
-    serve_until(&settings, door, counters, stop_signal()).await
+    let (newer, reconfigured) = mpsc::channel(1);
+    tokio::spawn(operator::heed_hangups(settings.clone(), reread, newer));
+    serve_until(&settings, door, counters, reconfigured, operator::stop()).await
 }
 
-/// Takes hold of the addresses that miners connect to, without letting anybody in yet.
-pub async fn open_door(settings: &Settings) -> Result<Doors, ServeError> {
+/// Takes hold of the addresses that miners connect to, without letting anybody in yet. Those of
+/// `sockets` are there already, and each must be one of them.
+pub async fn open_door(settings: &Settings, mut sockets: Inherited) -> Result<Doors, ServeError> {
     let mut doors = Doors::default();
     let (host, port) = (settings.stratum_host.as_str(), settings.stratum_port);
-    let tcp = bind(host, port, "STRATUM_HOST and STRATUM_PORT").await?;
+    let tcp = bind(&mut sockets, host, port, "STRATUM_HOST and STRATUM_PORT").await?;
     doors.add(tcp, &[], None);
     for listen in &settings.listen {
-        let tcp = bind(&listen.host, listen.port, "host and port in its [[listen]]").await?;
+        let (host, port) = (listen.host.as_str(), listen.port);
+        let tcp = bind(&mut sockets, host, port, "host and port in its [[listen]]").await?;
         let tls = listen.tls.clone().map(Tls::load).transpose()?;
         doors.add(tcp, &listen.proxies, tls);
     }
-    Ok(doors)
+    match sockets.left() {
+        None => Ok(doors),
+        Some(address) => Err(ServeError::Inherited(shown(address))),
+    }
 }
 
-async fn bind(host: &str, port: u16, settings: &'static str) -> Result<TcpDoor, ServeError> {
-    TcpDoor::bind(host, port).await.map_err(|cause| {
+async fn bind(
+    sockets: &mut Inherited,
+    host: &str,
+    port: u16,
+    settings: &'static str,
+) -> Result<TcpDoor, ServeError> {
+    let door = match sockets.take(port) {
+        Some(socket) => TcpDoor::inherit(socket),
+        None => TcpDoor::bind(host, port).await,
+    };
+    door.map_err(|cause| {
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         ServeError::Listen { address: format!("{host}:{port}"), settings, cause }
     })
 }
 
-/// Serves miners at `door` until `stop` is done; `counters` follow along.
+/// Serves miners at `door` until `stop` is done; `counters` follow along, and what comes from
+/// `reconfigured` is taken over.
 pub async fn serve_until(
     settings: &Settings,
     door: Doors,
     counters: watch::Sender<Counters>,
+    reconfigured: mpsc::Receiver<Config>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     info!(
@@ -123,8 +155,17 @@ pub async fn serve_until(
         core::iter::once(&settings.node).chain(others).chain(daemons).cloned().collect();
     let config = config(settings);
     let publishers = publishers(settings);
-    let (listener, connect, witness) = (door, TcpConnector, ());
-    let parts = Parts { config, listener, connect, endpoints, publishers, disk, counters, witness };
+    let parts = Parts {
+        config,
+        listener: door,
+        connect: TcpConnector,
+        endpoints,
+        publishers,
+        reconfigured,
+        disk,
+        counters,
+        witness: (),
+    };
     match run(parts, wall_clock, stop).await? {
         Halt::Stopped => {
             info!("stopped");
@@ -184,28 +225,4 @@ fn miners(settings: &Settings) -> Miners {
 fn wall_clock() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Done at the first SIGINT or SIGTERM.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (told, mut stop) = mpsc::channel::<()>(1);
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
-        let told = told.clone();
-        match signal(kind) {
-            Ok(mut signals) => {
-                tokio::spawn(async move {
-                    signals.recv().await;
-                    // A second signal finds the channel full or closed: it was said already.
-                    told.try_send(()).unwrap_or_default();
-                });
-            }
-            Err(error) => tracing::warn!("this signal will not be heard: {error}"),
-        }
-    }
-    drop(told);
-    if stop.recv().await.is_none() {
-        // Nobody can tell us; that is no reason to stop.
-        core::future::pending::<()>().await;
-    }
 }

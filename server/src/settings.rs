@@ -8,6 +8,7 @@
 //! **Invariant:** what is in [`Settings`] can be used as it is; whatever cannot is a problem with
 //! one line that says what to do, and no line shows a secret.
 
+mod change;
 mod entries;
 mod listen;
 mod nodes;

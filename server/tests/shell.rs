@@ -38,6 +38,7 @@ mod crowd;
 #[path = "support/folder.rs"]
 mod folder;
 #[path = "support/miner.rs"]
+#[expect(dead_code, reason = "operator.rs uses the rest")]
 mod miner;
 #[path = "support/node.rs"]
 mod node;
@@ -93,6 +94,7 @@ impl Server {
             connect,
             endpoints,
             publishers,
+            reconfigured: tokio::sync::mpsc::channel(1).1,
             disk,
             counters: totals,
             witness,

@@ -184,6 +184,7 @@ impl Stage {
                 connect: Simulated,
                 endpoints: vec![endpoint],
                 publishers: Vec::new(),
+                reconfigured: mpsc::channel(1).1,
                 disk: disk.clone(),
                 counters: totals.clone(),
                 witness: Monitor(watched),

@@ -46,6 +46,8 @@ pub struct Parts<L, C, D, W> {
     pub endpoints: Vec<RpcEndpoint>,
     /// Where which node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
     pub publishers: Vec<(usize, String)>,
+    /// What the core is told when the operator changed the settings.
+    pub reconfigured: mpsc::Receiver<Config>,
     /// Where writes go.
     pub disk: D,
     /// Told of every change of the totals.
@@ -73,8 +75,8 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     wall: impl Fn() -> UnixMillis,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
-    let Parts { config, listener, connect, endpoints, publishers, disk, counters, witness } = parts;
-    let (mut disk, mut witness) = (disk, witness);
+    let Parts { config, listener, connect, endpoints, publishers, .. } = parts;
+    let Parts { reconfigured, mut disk, counters, mut witness, .. } = parts;
     let recovered = disk.recover()?;
     let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
     let started = TokioInstant::now();
@@ -100,6 +102,7 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         inbox: inbox_in,
     };
     engine.tell_when(stop);
+    engine.tasks.spawn(pass_on(reconfigured, engine.inbox.clone()));
     for (node, address) in publishers {
         engine.tasks.spawn(publisher::listen(node, address, engine.inbox.clone()));
     }
@@ -298,6 +301,13 @@ impl<L: Listener, C: Connect> Engine<L, C> {
         };
         // Who needs longer, a miner that does not read or a disk that hangs, is left behind.
         timeout(FAREWELL, last).await.unwrap_or_default();
+    }
+}
+
+async fn pass_on<Io>(mut configs: mpsc::Receiver<Config>, inbox: mpsc::Sender<Inbound<Io>>) {
+    while let Some(newer) = configs.recv().await {
+        let event = Event::Reconfigured(Box::new(newer));
+        inbox.send(Inbound::Event(event)).await.unwrap_or_default();
     }
 }
 

@@ -50,6 +50,8 @@ pub struct TcpDoor {
 enum DoorState {
     /// Empty only while the socket turns into a listener, or when that failed.
     Bound(Option<TcpSocket>),
+    /// It takes connections already, which wait: somebody else opened it for us.
+    Inherited(TcpListener),
     Listening(TcpListener),
 }
 
@@ -66,6 +68,12 @@ impl TcpDoor {
         Err(last)
     }
 
+    /// Takes over a socket that listens already; who came meanwhile waits like all others.
+    pub fn inherit(socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { state: DoorState::Inherited(TcpListener::from_std(socket)?) })
+    }
+
     fn bind_address(address: SocketAddr) -> io::Result<TcpSocket> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A restart must not wait for the last run's connections to be forgotten.
@@ -79,26 +87,36 @@ impl TcpDoor {
         match &self.state {
             DoorState::Bound(Some(socket)) => socket.local_addr(),
             DoorState::Bound(None) => Err(io::ErrorKind::NotConnected.into()),
-            DoorState::Listening(listener) => listener.local_addr(),
+            DoorState::Inherited(listener) | DoorState::Listening(listener) => {
+                listener.local_addr()
+            }
         }
     }
 
     pub(super) fn listen(&mut self) -> io::Result<&TcpListener> {
-        if let DoorState::Bound(socket) = &mut self.state {
-            let socket = socket.take().ok_or(io::ErrorKind::NotConnected)?;
-            let address = socket.local_addr()?;
-            // Two that wait may hold one address; the second to listen is told only here.
-            let listener = socket
-                .listen(BACKLOG)
-                .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
-            info!(%address, "miners are let in");
+        if !matches!(self.state, DoorState::Listening(_)) {
+            let listener = match core::mem::replace(&mut self.state, DoorState::Bound(None)) {
+                DoorState::Bound(Some(socket)) => open(socket)?,
+                DoorState::Inherited(listener) | DoorState::Listening(listener) => listener,
+                DoorState::Bound(None) => return Err(io::ErrorKind::NotConnected.into()),
+            };
+            info!(address = %listener.local_addr()?, "miners are let in");
             self.state = DoorState::Listening(listener);
         }
         match &self.state {
             DoorState::Listening(listener) => Ok(listener),
-            DoorState::Bound(_) => Err(io::ErrorKind::NotConnected.into()),
+            DoorState::Bound(_) | DoorState::Inherited(_) => {
+                Err(io::ErrorKind::NotConnected.into())
+            }
         }
     }
+}
+
+/// Two that wait may hold one address; the second to listen is told only here.
+fn open(socket: TcpSocket) -> io::Result<TcpListener> {
+    let address = socket.local_addr()?;
+    let listener = socket.listen(BACKLOG);
+    listener.map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))
 }
 
 impl Listener for TcpDoor {

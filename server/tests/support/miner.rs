@@ -34,6 +34,11 @@ impl Miner {
                 stream => break stream.expect("the server listens"),
             }
         };
+        Self::over(stream)
+    }
+
+    /// One that shook hands over this connection and has a job.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a plain option");
         let from = BufReader::new(stream.try_clone().expect("a handle more"));
         let (extranonce1, job, tip) = (String::new(), Value::Null, Value::Null);
@@ -118,6 +123,11 @@ impl Miner {
             self.hear_and_note();
         }
         self.tip = self.job[1].clone();
+    }
+
+    /// Waits for a job more.
+    pub(crate) fn next_job(&mut self) {
+        while self.hear_and_note()["method"] != "mining.notify" {}
     }
 
     /// The generation that the job's id begins with.
