@@ -21,6 +21,8 @@ use super::jsonrpc::{self, Arguments, Code, RpcError, RpcReply, result_of};
 
 /// How an M7 output begins: `OP_RETURN`, a push of 37 bytes, and the tag of BIP-0301.
 const M7_HEAD: [u8; 6] = [0x6a, 0x25, 0xd1, 0x61, 0x73, 0x68];
+/// How the payload of an M8 begins.
+const M8_TAG: [u8; 3] = [0x00, 0xbf, 0x00];
 
 /// Bytes of an M7 output's script: head, slot, h*.
 const M7_BYTES: usize = M7_HEAD.len() + 1 + 32;
@@ -55,6 +57,12 @@ pub fn m7(script: &[u8]) -> Option<(u8, HStar)> {
 pub fn m7_script(slot: u8, h_star: HStar) -> bitcoin::ScriptBuf {
     let HStar(bytes) = h_star;
     bitcoin::ScriptBuf::from_bytes([&M7_HEAD[..], &[slot], &bytes].concat())
+}
+
+/// What a bid says (BIP-0301 M8) after `OP_RETURN` and the push of 68 bytes.
+pub fn m8_payload(slot: u8, h_star: HStar, parent: BlockHash) -> Vec<u8> {
+    let HStar(bytes) = h_star;
+    [&M8_TAG[..], &[slot], &bytes, &parent.to_byte_array()].concat()
 }
 
 /// A mainchain block that does not continue the chain the sidechain follows.

@@ -24,7 +24,7 @@ use crate::containers::bitcoind::Wallet;
 use crate::containers::{AddressKind, Bitcoind};
 use crate::http::{Follower, SharedWorld};
 use crate::rpc::RpcClient;
-use crate::sim::sidechain::HStar;
+use crate::sim::sidechain::{HStar, m8_payload};
 
 /// How often the tip and the sidechain's candidate are looked at.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
@@ -111,7 +111,7 @@ impl Bidder {
             return Ok(());
         }
         let (h_star, tip) = wanted;
-        let payload = [&[0x00, 0xbf, 0x00, slot][..], &h_star.0, &tip.to_byte_array()].concat();
+        let payload = m8_payload(slot, h_star, tip);
         match &self.purse {
             Purse::World(world) => {
                 let bid = granted_bid(&payload, self.bids);

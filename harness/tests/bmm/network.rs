@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use bitcoin::consensus::encode::{deserialize_hex, serialize_hex};
-use bitcoin::hashes::Hash as _;
 use bitcoin::hex::DisplayHex as _;
 use bitcoin::{Address, Amount, BlockHash, OutPoint, Transaction, Txid};
 use harness::containers::bitcoind::{RPC_PASSWORD, RPC_USER};
 use harness::containers::{AddressKind, Bitcoind, BitcoindOptions, Wallet};
 use harness::http::{BlockVerdict, EnforcerOptions, EnforcerServer};
 use harness::sim::enforcer::Producer;
-use harness::sim::sidechain::HStar;
+use harness::sim::sidechain::{HStar, m8_payload};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::time::{interval, timeout};
@@ -199,10 +198,6 @@ impl Network {
     pub(crate) async fn verdict(&mut self) -> BlockVerdict {
         timeout(PATIENCE, self.verdicts.recv()).await.unwrap().unwrap()
     }
-}
-
-pub(crate) fn m8_payload(slot: u8, h_star: HStar, parent: BlockHash) -> Vec<u8> {
-    [&[0x00, 0xbf, 0x00, slot][..], &h_star.0, &parent.to_byte_array()].concat()
 }
 
 pub(crate) fn h_star(byte: u8) -> HStar {

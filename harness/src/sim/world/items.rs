@@ -17,6 +17,7 @@ use crate::plan::draw::draw;
 use crate::plan::{Item, What};
 use crate::sim::observe::{Conn, Observation, Phase};
 use crate::sim::queue::Micros;
+use crate::sim::sidechain::{HStar, m8_payload};
 
 /// What a child of a bid pays on top, in satoshi.
 const CHILD_FEE: u64 = 2_000;
@@ -301,8 +302,8 @@ impl Simulation<'_> {
             let word = draw(self.plan.seed, "bid", (self.paid, word)).below(u64::MAX);
             place.copy_from_slice(&word.to_le_bytes());
         }
-        let head = [0x6a, 0x44, 0x00, 0xbf, 0x00, slot];
-        let script = [&head[..], &h_star, parent.as_byte_array()].concat();
+        let payload = m8_payload(slot, HStar(h_star), parent);
+        let script = [&[0x6a, 0x44][..], &payload].concat();
         let note = TxOut { value: Amount::ZERO, script_pubkey: ScriptBuf::from_bytes(script) };
         let change = TxOut { value: Amount::from_sat(50_000), script_pubkey: anyone() };
         let txid = self.enter(transaction(input, vec![note, change.clone()], true), fee);
