@@ -232,11 +232,18 @@ impl Rig {
 
     /// A miner that shook hands; with what it heard.
     fn miner(&mut self) -> (ConnId, String) {
+        self.miner_called("test/1")
+    }
+
+    /// The same, with firmware of this name.
+    fn miner_called(&mut self, agent: &str) -> (ConnId, String) {
         let conn = self.connect();
         let heard = self.say(
             conn,
-            "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"test/1\"]}\n\
-             {\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}\n",
+            &format!(
+                "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"{agent}\"]}}\n\
+                 {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}}\n"
+            ),
         );
         (conn, heard)
     }

@@ -104,18 +104,6 @@ fn mining_three_bids(config: Config) -> Rig {
     rig
 }
 
-fn miner_called(rig: &mut Rig, agent: &str) -> (ConnId, String) {
-    let conn = rig.connect();
-    let heard = rig.say(
-        conn,
-        &format!(
-            "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"{agent}\"]}}\n\
-             {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}}\n"
-        ),
-    );
-    (conn, heard)
-}
-
 fn commitments(outputs: &[bitcoin::TxOut]) -> usize {
     let m7 = [0x6a, 0x25, 0xd1, 0x61, 0x73, 0x68];
     outputs.iter().filter(|output| output.script_pubkey.as_bytes().starts_with(&m7)).count()
@@ -125,10 +113,10 @@ fn commitments(outputs: &[bitcoin::TxOut]) -> usize {
 #[test]
 fn firmware_that_cannot_hold_all_commitments_mines_with_fewer_bids() {
     let mut rig = mining_three_bids(easy());
-    let (_, heard) = miner_called(&mut rig, "cgminer/4.12.0");
+    let (_, heard) = rig.miner_called("cgminer/4.12.0");
     let whole = Work::from(&heard, "00000000", 0);
     assert_eq!(commitments(&whole.outputs()), 3);
-    let (small, heard) = miner_called(&mut rig, "NerdMinerV2/1.8.3");
+    let (small, heard) = rig.miner_called("NerdMinerV2/1.8.3");
     let lean = Work::from(&heard, "00000001", 0);
     assert_eq!(commitments(&lean.outputs()), 2);
     assert_eq!(whole.job, lean.job, "the same work for everybody else");

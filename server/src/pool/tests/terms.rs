@@ -114,18 +114,7 @@ fn a_solo_miners_block_pays_him_and_the_operator_his_fee() {
 fn small_firmware_gets_what_fits_or_no_work() {
     let mut rig = Rig::mining(with_sidechain(Fallback::Zero));
     rig.reply("getbestblockhash", json(&format!("\"{}\"", "ab".repeat(32))));
-    let mut heard_by = |agent: &str| {
-        let conn = rig.connect();
-        let heard = rig.say(
-            conn,
-            &format!(
-                "{{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"{agent}\"]}}\n\
-                 {{\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}}\n"
-            ),
-        );
-        (heard, rig.closed.contains(&conn))
-    };
-    let (heard, _) = heard_by("NerdMinerV2/1.8.3");
+    let (_, heard) = rig.miner_called("NerdMinerV2/1.8.3");
     assert_eq!(Work::from(&heard, "00000000", 0).outputs().len(), 3, "one commitment fits");
     // With the messages of a real enforcer it is more than NerdMiner's 255 bytes.
     let payout = ScriptBuf::from_bytes(vec![0x51; 34]);
@@ -133,12 +122,7 @@ fn small_firmware_gets_what_fits_or_no_work() {
     rig.finish_writes();
     rig.reply("getblockchaininfo", json(r#"{"chain":"regtest","blocks":143}"#));
     rig.reply("getblocktemplate", json(fixtures::GBT_ENFORCER_THREE_BIDS));
-    let conn = rig.connect();
-    let heard = rig.say(
-        conn,
-        "{\"id\":1,\"method\":\"mining.subscribe\",\"params\":[\"NerdMinerV2/1.8.3\"]}\n\
-         {\"id\":2,\"method\":\"mining.authorize\",\"params\":[\"w\",\"x\"]}\n",
-    );
+    let (conn, heard) = rig.miner_called("NerdMinerV2/1.8.3");
     assert!(rig.closed.contains(&conn) && !heard.contains("notify\",\"params"), "{heard}");
     let message = heard.lines().last().expect("a last word");
     assert!(message.contains("client.show_message"), "{message}");
