@@ -14,7 +14,7 @@
 //! * [`journal`]: what must outlive the process: generation and found blocks.
 //! * [`config`]: what the core is told once, and the limits it keeps.
 //! * [`pool`]: joins them.
-//! * `settings`, [`runtime`]: the process around the core.
+//! * `settings`, [`runtime`]: the process around the core; `doctor`: what looks whether it can run.
 //!
 //! # Glossary
 //!
@@ -33,6 +33,8 @@
 pub mod bmm;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "runtime")]
+pub mod doctor;
 pub mod journal;
 pub mod mining;
 pub mod node;

@@ -1,6 +1,7 @@
 //! The process `drivechain-stratum`: settings, log, panic hook, runtime, exit code.
 //!
-//! Exit codes: 0 done or stopped when asked, 1 could not go on, 2 settings that cannot be used.
+//! Exit codes: 0 done or stopped when asked, 1 could not go on or the doctor found something that
+//! failed (a warning is no failure), 2 settings that cannot be used.
 //!
 //! **Invariant:** decides nothing about mining; a panic anywhere ends the process.
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
             Task::Serve => run(loaded, load),
             Task::PrintConfig => print_config(&loaded),
             Task::Shares { window, json } => shares(&loaded, window, json),
+            Task::Doctor { json } => doctor(&loaded, json),
         },
         Err(error) => refuse(&error),
     }
@@ -174,6 +176,24 @@ fn shares(loaded: &Loaded, window: Window, json: bool) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Looks whether mining can work.
+fn doctor(loaded: &Loaded, json: bool) -> ExitCode {
+    say("warning", loaded.warnings.iter().map(String::as_str));
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = format!("nothing can be asked, for there is no runtime: {error}");
+            say("error", core::iter::once(error.as_str()));
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = runtime.block_on(server::doctor::examine(&loaded.settings));
+    // A host name that nobody resolves is no reason to wait.
+    runtime.shutdown_background();
+    let printed = print(&if json { report.json() } else { report.text() });
+    if report.is_well() { printed } else { ExitCode::FAILURE }
 }
 
 fn refuse(error: &SettingsError) -> ExitCode {

@@ -31,6 +31,7 @@ use crate::stratum::session::{Remains, Session};
 
 pub mod action;
 pub mod event;
+pub mod rehearsal;
 
 mod audit;
 mod blocks;
@@ -38,6 +39,7 @@ mod journal;
 mod lean;
 mod miners;
 mod offers;
+mod referee;
 mod schedule;
 mod shares;
 mod sidechains;

@@ -28,7 +28,7 @@ pub mod http;
 pub mod inherited;
 pub mod listener;
 mod operator;
-mod publisher;
+pub(crate) mod publisher;
 pub mod tls;
 pub mod witness;
 
@@ -36,7 +36,7 @@ pub use disk::FileDisk;
 pub use doors::Doors;
 pub use engine::{Parts, run};
 pub use inherited::Inherited;
-pub use listener::{TcpConnector, TcpDoor};
+pub use listener::{Connect, TcpConnector, TcpDoor};
 use tls::Tls;
 pub use witness::Witness;
 
@@ -180,7 +180,7 @@ fn shown(address: std::io::Result<SocketAddr>) -> String {
 }
 
 /// What the core is told of the settings.
-fn config(settings: &Settings) -> Config {
+pub(crate) fn config(settings: &Settings) -> Config {
     let sidechains = settings.sidechains.iter().map(|sidechain| OwnSidechain {
         slot: sidechain.slot,
         kind: sidechain.kind,
@@ -222,7 +222,7 @@ fn miners(settings: &Settings) -> Miners {
     Miners { ports: core::iter::once(first).chain(others).collect(), solo: settings.solo }
 }
 
-fn wall_clock() -> UnixMillis {
+pub(crate) fn wall_clock() -> UnixMillis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

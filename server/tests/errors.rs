@@ -10,7 +10,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::mpsc::channel;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
 #[path = "support/folder.rs"]
@@ -250,6 +250,45 @@ fn shares_are_added_up_from_the_log_and_a_damaged_one_is_refused() {
     let words = ["0000000001-000000000001.jsonl", "line 1", "move the file out"];
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
     Process::start(node.port(), &folder, &[]).refuses(1, &words);
+}
+
+/// Runs `doctor` with a node at `port`; exit code and what it prints.
+fn doctor(port: u16, folder: &Folder, more: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_drivechain-stratum"));
+    command.env_clear().current_dir(folder.path()).arg("doctor").args(more);
+    command.envs([("RPC_PORT", port.to_string().as_str()), ("STRATUM_PORT", "0")]);
+    let output = command.output().expect("cargo built it");
+    (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+}
+
+#[test]
+fn the_doctor_says_what_fails_and_the_shell_hears_it() {
+    let (node, folder) = (Node::start(), Folder::of("doctor"));
+    // Its clock stands still, and nothing else is wrong.
+    let (code, text) = doctor(node.port(), &folder, &[]);
+    assert_eq!((code, text.matches("FAILED").count()), (Some(1), 1), "{text}");
+    assert!(text.contains("FAILED       clock") && text.contains("by NTP"), "{text}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let template = serde_json::json!({ "result": {
+        "version": 0x2000_0000, "previousblockhash": "0a".repeat(32), "transactions": [],
+        "coinbasevalue": 5_000_000_000_u64, "curtime": now, "bits": "207fffff", "height": 101,
+    } });
+    node.always("getblocktemplate", Answer::Http(200, template.to_string()));
+    let (code, text) = doctor(node.port(), &folder, &[]);
+    assert_eq!((code, text.matches("FAILED").count()), (Some(0), 0), "{text}");
+    node.always("getblockchaininfo", refusal(-28, "Loading block index"));
+    let (code, json) = doctor(node.port(), &folder, &["--json"]);
+    let document: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!((code, document["well"].as_bool()), (Some(1), Some(false)));
+    let checks = document["checks"].as_array().expect("a list");
+    let failed: Vec<&serde_json::Value> =
+        checks.iter().filter(|check| check["verdict"] == "failed").collect();
+    assert_eq!(failed.len(), 1, "{json}");
+    let (check, fix) = (&failed[0]["check"], &failed[0]["fix"]);
+    assert_eq!((check, fix), (&"chain".into(), &"it is starting up".into()));
+    assert_eq!(folder.path().read_dir().expect("ours").count(), 0, "nothing is left behind");
+    let (code, text) = doctor(node.port(), &folder, &["--no-such-flag"]);
+    assert_eq!((code, text.as_str()), (Some(2), ""));
 }
 
 #[test]

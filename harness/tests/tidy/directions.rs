@@ -7,7 +7,7 @@ use crate::tokens::{self, group, ident, inside, is_ident, is_punct, visit};
 use crate::tree::{File, rust};
 
 /// Each module of the server's library with the modules it may name. `main.rs` may name all.
-const MODULES: [(&str, &[&str]); 10] = [
+const MODULES: [(&str, &[&str]); 11] = [
     ("clock", &[]),
     ("mining", &["clock"]),
     ("bmm", &["clock", "mining"]),
@@ -21,6 +21,7 @@ const MODULES: [(&str, &[&str]); 10] = [
         "runtime",
         &["clock", "mining", "bmm", "stratum", "node", "journal", "config", "pool", "settings"],
     ),
+    ("doctor", &["clock", "mining", "node", "config", "pool", "settings", "runtime"]),
 ];
 
 /// Each crate with ours that it may depend on, and those that only its tests may.

@@ -1,13 +1,15 @@
 //! From a solved candidate to the bytes of a block, checked by a second road.
 
+use std::sync::Arc;
+
 use bitcoin::hashes::Hash as _;
 
 use super::coinbase::Coinbase;
-use super::form::FORM_WEIGHT_MAX;
+use super::form::{Budget, FORM_WEIGHT_MAX, Form, Payee};
 use super::hash::{Hash, display_hash};
 use super::job::Job;
 use super::script_sig::{Extranonce1, Extranonce2};
-use super::share::Evaluation;
+use super::share::{Candidate, Evaluation, evaluate};
 use super::template::{Template, push_varint};
 
 /// The header, and the longest count of transactions.
@@ -83,6 +85,18 @@ pub fn assemble(
         bytes.extend_from_slice(&transaction.bytes);
     }
     FoundBlock { height: job.template.height, hash: evaluation.hash, bytes }
+}
+
+/// The block of a job that nobody has found yet, in the longest form that any session is given it:
+/// for a node to judge beforehand. `payee` is who takes the most room in it.
+pub fn rehearse(job: &Arc<Job>, payee: Option<&Payee>) -> FoundBlock {
+    let form = Form { payee: payee.cloned(), budget: Budget::LARGEST };
+    let job = job.formed(&form, u8::MAX).unwrap_or_else(|| Arc::clone(job));
+    let (one, extranonce2) = Default::default();
+    let (time, nonce, version_bits) = (job.template.time, 0, None);
+    let candidate = Candidate { job: job.id, extranonce2, time, nonce, version_bits };
+    let evaluation = evaluate(&job, one, &candidate, job.version);
+    assemble(&job, one, extranonce2, &evaluation)
 }
 
 /// Decodes the block with the `bitcoin` crate and checks what our own arithmetic claimed.

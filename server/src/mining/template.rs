@@ -71,6 +71,8 @@ pub struct TemplateParts {
     pub witness_commitment: Option<ScriptBuf>,
     /// What to send back to be told of the next change.
     pub long_poll_id: Option<String>,
+    /// Whether the node judges blocks that are proposed to it (BIP-0023).
+    pub takes_proposals: bool,
 }
 
 /// What a node says of the coinbase (BIP-0022, BIP-0023).
@@ -126,6 +128,8 @@ pub struct Template {
     pub witness_commitment: Option<ScriptBuf>,
     /// What to send back to be told of the next change.
     pub long_poll_id: Option<String>,
+    /// Whether the node judges blocks that are proposed to it (BIP-0023).
+    pub takes_proposals: bool,
 }
 
 /// Why a template is refused. Mining on it would waste every hash.
@@ -255,6 +259,7 @@ impl Template {
             transactions,
             witness_commitment,
             long_poll_id: parts.long_poll_id,
+            takes_proposals: parts.takes_proposals,
         })
     }
 
@@ -406,6 +411,7 @@ pub(crate) mod tests {
             transactions: Vec::new(),
             witness_commitment: Some(witness_commitment(&[])),
             long_poll_id: None,
+            takes_proposals: false,
         }
     }
 

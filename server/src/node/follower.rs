@@ -15,7 +15,8 @@ use bitcoin::Network;
 use bytes::Bytes;
 use tracing::{info, warn};
 
-use self::trouble::{Trouble, advice, template_advice};
+use self::trouble::Trouble;
+pub use self::trouble::{advice, template_advice};
 use super::rpc::{self, CallError, HttpReply, METHOD_NOT_FOUND, RpcError};
 use crate::bmm::auction::Mode;
 use crate::clock::Instant;

@@ -3,6 +3,8 @@
 //! Strict JSON-RPC 2.0 is sent, because the enforcer wants it and bitcoind takes it; any version
 //! is read.
 
+pub mod proposal;
+pub mod survey;
 pub mod thunder;
 
 use bitcoin::ScriptBuf;
@@ -137,6 +139,9 @@ pub struct ChainInfo {
     /// Whether the node still catches up.
     #[serde(default, rename = "initialblockdownload")]
     pub syncing: bool,
+    /// The newest block's time, in Unix seconds, where the node says so.
+    #[serde(default)]
+    pub time: Option<u32>,
 }
 
 /// Reads a reply to `getblockchaininfo`.
@@ -220,6 +225,9 @@ struct WireTemplate<'a> {
     height: u32,
     #[serde(default)]
     default_witness_commitment: Option<String>,
+    /// What its maker can do beside (BIP-0023).
+    #[serde(default)]
+    capabilities: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -286,6 +294,7 @@ pub fn template(reply: &Result<HttpReply, CallError>) -> Result<TemplateParts, R
             Some(text) => Some(script(text).ok_or_else(|| bad("default_witness_commitment"))?),
         },
         long_poll_id: wire.longpollid,
+        takes_proposals: wire.capabilities.iter().any(|word| word == "proposal"),
     })
 }
 

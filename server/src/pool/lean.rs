@@ -14,7 +14,6 @@ use super::Pool;
 use super::work::Settled;
 use crate::bmm::{Bid, Commitment};
 use crate::mining::coinbase::Coinbase;
-use crate::mining::form::Payee;
 use crate::mining::template::Template;
 use crate::stratum::agent;
 
@@ -32,7 +31,7 @@ impl Pool {
         if settled.template.given.is_some() || settled.bids.is_empty() {
             return None;
         }
-        let payee = self.config.miners.solo.map(|solo| Payee::longest(solo.fee_basis_points));
+        let payee = self.longest_payee();
         let excess = agent::excess_bytes(&coinbase.barest(payee.as_ref()));
         if excess == 0 {
             return None;

@@ -14,17 +14,17 @@ use bitcoin::{BlockHash, ScriptBuf};
 use tracing::{error, info, warn};
 
 use super::action::Halt;
+use super::referee::{NoJob, is_sound};
 use super::{Pool, wishes};
 use crate::bmm::auction::{self, AuctionTx};
 use crate::bmm::message::CoinbaseMessage;
 use crate::bmm::policy::{self, Candidate, Choice, Provenance};
-use crate::bmm::{Bid, Commitment, check};
+use crate::bmm::{Bid, Commitment};
 use crate::clock::{Instant, Now};
 use crate::config::Config;
-use crate::mining::block;
 use crate::mining::coinbase::{Coinbase, CoinbasePlan};
 use crate::mining::hash::Hash;
-use crate::mining::template::{Template, WEIGHT_MAX};
+use crate::mining::template::Template;
 use crate::node::follower::{News, Question};
 use crate::node::rpc::{CallError, HttpReply};
 
@@ -60,9 +60,9 @@ pub(super) struct Settled {
 
 /// What a job is made from beside its template.
 #[derive(Debug)]
-struct Draft {
+pub(super) struct Draft {
     choice: Choice,
-    coinbase: Coinbase,
+    pub(super) coinbase: Coinbase,
 }
 
 impl Settled {
@@ -156,7 +156,8 @@ impl Pool {
         self.config.take_terms(newer);
         self.nodes.take_terms(&self.config);
         let Some(settled) = self.work.template.take() else { return };
-        self.work.template = self.settle_bids(settled.whole);
+        self.work.template =
+            self.settle_bids(settled.whole).inspect_err(|why| error!("{why}")).ok();
         let Some(settled) = self.work.template.clone() else { return };
         // A waiting job will be made by them, and so will one after a dead tip or for nobody.
         if self.work.waiting.is_none() && !self.work.dead && self.stopping.is_none() {
@@ -166,8 +167,12 @@ impl Pool {
 
     fn on_template(&mut self, now: Now, template: Arc<Template>) {
         let parent = template.parent;
-        let Some(settled) = self.settle_bids(template) else {
-            return self.nodes.on_job(now.mono, false);
+        let settled = match self.settle_bids(template) {
+            Ok(settled) => settled,
+            Err(why) => {
+                error!("{why}; the last job stays");
+                return self.nodes.on_job(now.mono, false);
+            }
         };
         if self.work.dead {
             self.work.made = None;
@@ -255,7 +260,7 @@ impl Pool {
 
     /// Holds the auction over the bids of a plain template (BIP-0301): winners stay, losers and
     /// what spends from them leave. Whoever gives a whole coinbase has held it already.
-    fn settle_bids(&self, template: Arc<Template>) -> Option<Settled> {
+    pub(super) fn settle_bids(&self, template: Arc<Template>) -> Result<Settled, NoJob> {
         if let Some(coinbase) = &template.given {
             let commitment =
                 |output: &bitcoin::TxOut| match CoinbaseMessage::parse(&output.script_pubkey)? {
@@ -271,7 +276,7 @@ impl Pool {
                 Some((bid.commitment, transaction.fee))
             });
             let bids = bids.collect();
-            return Some(Settled { whole: Arc::clone(&template), template, given, bids });
+            return Ok(Settled { whole: Arc::clone(&template), template, given, bids });
         }
         let transactions: Vec<AuctionTx> = template
             .transactions
@@ -283,21 +288,14 @@ impl Pool {
             })
             .collect();
         let parent = BlockHash::from_byte_array(template.parent);
-        match auction::settle(self.config.blind, parent, &transactions) {
-            Err(error) => {
-                error!("{error}");
-                None
-            }
-            Ok(outcome) => {
-                let bid = |winner: &auction::Winner| (winner.commitment, winner.fee_sat);
-                let bids = outcome.winners.iter().map(bid).collect();
-                let whole = Arc::clone(&template);
-                let untouched = outcome.dropped.is_empty();
-                let template =
-                    if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
-                Some(Settled { whole, template, given: Vec::new(), bids })
-            }
-        }
+        let outcome = auction::settle(self.config.blind, parent, &transactions)?;
+        let bid = |winner: &auction::Winner| (winner.commitment, winner.fee_sat);
+        let bids = outcome.winners.iter().map(bid).collect();
+        let whole = Arc::clone(&template);
+        let untouched = outcome.dropped.is_empty();
+        let template =
+            if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
+        Ok(Settled { whole, template, given: Vec::new(), bids })
     }
 
     fn choose(&self, settled: &Settled) -> Choice {
@@ -340,10 +338,19 @@ impl Pool {
         let stakes = Stakes::of(settled, &self.choose(settled));
         self.work.made = Some(Made { parent: template.parent, stakes, when: now.mono });
         let draft = self.draft(settled);
-        self.nodes.on_job(now.mono, draft.is_some());
-        let Some(draft) = draft else { return };
+        self.nodes.on_job(now.mono, draft.is_ok());
+        let draft = match draft {
+            Ok(draft) => draft,
+            Err(why) => return error!("{why}; the last job stays"),
+        };
         let fewer = self.with_fewer_bids(settled, &draft.coinbase);
-        let lean = fewer.and_then(|fewer| Some((self.draft(&fewer)?, fewer)));
+        let lean = fewer.and_then(|fewer| match self.draft(&fewer) {
+            Ok(lean) => Some((lean, fewer)),
+            Err(why) => {
+                error!("{why}; small firmware gets no work");
+                None
+            }
+        });
         let lean_bids = lean.as_ref().map_or(settled.bids.len(), |(_, fewer)| fewer.bids.len());
         let next = self.jobs.next_sequence();
         self.note_commitments(&draft.choice, next);
@@ -375,8 +382,8 @@ impl Pool {
         self.listen_if_ready();
     }
 
-    /// What a job of `settled` is made from; `None` when its block could be lost.
-    fn draft(&mut self, settled: &Settled) -> Option<Draft> {
+    /// What a job of `settled` is made from; an error when its block could be lost.
+    pub(super) fn draft(&mut self, settled: &Settled) -> Result<Draft, NoJob> {
         let template = &settled.template;
         let choice = self.choose(settled);
         let scripts = |keep: fn(&policy::Chosen) -> bool| {
@@ -392,7 +399,7 @@ impl Pool {
         let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
         plan.let_stay_out(&optional);
         let coinbase = Coinbase::build(&plan);
-        is_sound(template, &coinbase).then_some(Draft { choice, coinbase })
+        is_sound(template, &coinbase).map(|()| Draft { choice, coinbase })
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
@@ -410,35 +417,6 @@ impl Pool {
             session.forget_before(oldest);
         }
         self.forget_remains();
-    }
-}
-
-/// The last look at a job before miners spend energy on it.
-fn is_sound(template: &Template, coinbase: &Coinbase) -> bool {
-    let paid: u64 = coinbase.outputs().iter().map(|output| output.value.to_sat()).sum();
-    assert_eq!(paid, template.coinbase_total(), "every satoshi goes somewhere");
-    let weight = block::weight(template, coinbase);
-    if weight > WEIGHT_MAX {
-        error!(
-            weight,
-            "the template leaves no room for our coinbase: set blockreservedweight=8000 in the \
-             node's configuration; the last job stays"
-        );
-        return false;
-    }
-    let parent = BlockHash::from_byte_array(template.parent);
-    let outputs = coinbase.outputs().iter().map(|output| output.script_pubkey.as_script());
-    let empty = bitcoin::Script::new();
-    let notes = template
-        .transactions
-        .iter()
-        .map(|transaction| transaction.note.as_deref().unwrap_or(empty));
-    match check::scripts(parent, outputs, notes, None) {
-        Ok(_) => true,
-        Err(breaches) => {
-            error!("an enforcer would refuse this job's block: {breaches}; the last job stays");
-            false
-        }
     }
 }
 

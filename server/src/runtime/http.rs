@@ -20,7 +20,7 @@ use crate::settings::{Credentials, RpcEndpoint};
 const BODY_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// POSTs `body` to `endpoint` and brings back whatever answers within `patience`.
-pub(super) async fn post<C: Connect>(
+pub(crate) async fn post<C: Connect>(
     connect: C,
     endpoint: RpcEndpoint,
     body: Bytes,

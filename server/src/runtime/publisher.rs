@@ -50,7 +50,8 @@ pub(super) async fn listen<Io: Send + 'static>(
     }
 }
 
-async fn subscribed(address: &str) -> Result<SubSocket, ZmqError> {
+/// Subscribes to what [`listen`] passes on.
+pub(crate) async fn subscribed(address: &str) -> Result<SubSocket, ZmqError> {
     let mut socket = SubSocket::new();
     for topic in TOPICS {
         socket.subscribe(topic).await?;

@@ -313,7 +313,7 @@ pub fn command() -> Command {
         .arg(env_file)
         .arg(print_config)
         .args(SETTINGS.iter().map(|setting| setting.to_arg()))
-        .subcommand(super::task::command())
+        .subcommands(super::task::commands())
         .disable_help_subcommand(true)
 }
 

@@ -48,7 +48,7 @@ impl Trouble {
 }
 
 /// What to do about a call that fails.
-pub(super) fn advice(error: &RpcError) -> &'static str {
+pub fn advice(error: &RpcError) -> &'static str {
     match error {
         RpcError::Call(CallError::Connect(_)) => "start the node, or correct RPC_HOST and RPC_PORT",
         RpcError::Call(CallError::Timeout | CallError::Broken(_)) => {
@@ -69,7 +69,7 @@ pub(super) fn advice(error: &RpcError) -> &'static str {
 }
 
 /// What to do about a template that is refused.
-pub(super) fn template_advice(error: &TemplateError) -> &'static str {
+pub fn template_advice(error: &TemplateError) -> &'static str {
     match error {
         TemplateError::UnknownRule(_) => "a newer version of this server may know it",
         TemplateError::Signet => "choose another NETWORK",
