@@ -12,6 +12,7 @@ mod jobs;
 pub mod journal;
 mod liveness;
 pub(crate) mod pace;
+mod proposals;
 mod reading;
 mod replies;
 mod resources;
@@ -114,6 +115,7 @@ impl Panel {
                 Box::new(liveness::Liveness::default()),
                 Box::new(pace::Pace::default()),
                 Box::new(templates::Templates::default()),
+                Box::new(proposals::Proposals::default()),
             ],
             sometimes: Sometimes::default(),
             drained_at: Micros(0),

@@ -209,6 +209,12 @@ async fn from_genesis_to_beyond_the_halving() {
     let counters = *chain.server.counters().borrow();
     assert_eq!(counters.blocks_found, u64::from(LAST_HEIGHT));
     assert_eq!(counters.blocks_accepted, u64::from(LAST_HEIGHT));
+    // Each job's block was shown to bitcoind (BIP-0023), and so is the next.
+    let mut counters = chain.server.counters();
+    let taken = counters.borrow().proposals_taken;
+    let more = counters.wait_for(|now| now.proposals_taken > taken);
+    let now = *tokio::time::timeout(PATIENCE, more).await.unwrap().unwrap();
+    assert_eq!(now.proposals_refused, 0);
     chain.server.stop().await.unwrap();
 }
 

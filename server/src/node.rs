@@ -7,6 +7,7 @@ pub mod confirmation;
 pub mod failover;
 pub mod follower;
 pub mod notice;
+pub mod proposal;
 pub mod rpc;
 pub mod sidechain;
 pub mod submitter;

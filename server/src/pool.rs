@@ -23,6 +23,7 @@ use crate::node::confirmation::Confirmations;
 use crate::node::failover::Failover;
 use crate::node::follower::Question;
 use crate::node::notice::Notice;
+use crate::node::proposal::Proposals;
 use crate::node::sidechain::Daemon;
 use crate::node::sidechain::thunder::{Deliveries, Delivery};
 use crate::node::submitter::Submitter;
@@ -39,6 +40,7 @@ mod journal;
 mod lean;
 mod miners;
 mod offers;
+mod proposals;
 mod referee;
 mod schedule;
 mod shares;
@@ -60,6 +62,8 @@ enum Purpose {
     Prefer(usize, Hash),
     Commitment(usize),
     Connect(Delivery),
+    /// What the node thinks of a job's block.
+    Propose,
 }
 
 /// What a write was made for.
@@ -118,6 +122,10 @@ pub struct Counters {
     pub sidechain_blocks_connected: u64,
     /// Sidechain blocks that a block of ours commits to and that their daemon did not take.
     pub sidechain_blocks_lost: u64,
+    /// Jobs whose block the node would take.
+    pub proposals_taken: u64,
+    /// Jobs whose block the node would refuse.
+    pub proposals_refused: u64,
     /// Sessions that ended because their firmware cannot hold the coinbase.
     pub coinbases_too_large: u64,
 }
@@ -146,6 +154,7 @@ pub struct Pool {
     deliveries: Deliveries,
     submitter: Submitter,
     confirmations: Confirmations,
+    proposals: Proposals,
     /// Found in this run and not judged.
     found: BTreeMap<Hash, Kept>,
     work: work::Work,
@@ -185,6 +194,7 @@ impl Pool {
             deliveries: Deliveries::default(),
             submitter: Submitter::new(config.nodes.len(), limits.retry_pause),
             confirmations: Confirmations::default(),
+            proposals: Proposals::default(),
             found: BTreeMap::new(),
             work: work::Work::default(),
             wishes: wishes::WishBook::default(),
@@ -253,6 +263,7 @@ impl Pool {
             (self.submitter.next_submission(), Wake::OfferBlock),
             (self.confirmations.next_question(), Wake::ConfirmBlock),
             (publish, Wake::PublishJob),
+            (self.next_proposal(), Wake::ProposeBlock),
             (self.daemons.iter().filter_map(Daemon::next_question).min(), Wake::AskSidechain),
             (self.deliveries.next_question(), Wake::ConnectBlock),
             (self.journal.next_flush(), Wake::FlushJournal),
@@ -288,6 +299,7 @@ impl Pool {
                 self.on_commitment(now);
             }
             Purpose::Connect(delivery) => self.on_connected(now, delivery, result),
+            Purpose::Propose => self.on_opinion(now, result),
         }
     }
 
@@ -395,6 +407,7 @@ impl Pool {
             self.call(Purpose::Confirm(node, hash), Endpoint::Node(node), body, patience);
         }
         self.ask_sidechains(now);
+        self.propose(now);
     }
 
     fn call(

@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Scene;
 use super::casebook::{Asks, Casebook, Fact};
 use super::pace;
+use super::proposals::{self, Word};
 use crate::plan::What;
 use crate::sim::WorldEvent;
 use crate::sim::observe::{Ending, Observation};
 use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 63] = [
+pub const EXPECTED: [&str; 65] = [
     "another node is followed",
     "block accepted",
     "block found while the node was away",
@@ -58,8 +59,10 @@ pub const EXPECTED: [&str; 63] = [
     "node call: Lost",
     "node call: PollSame",
     "node call: PollSilent",
+    "node call: ProposalRefused",
     "node call: ReplyLost",
     "node call: Truncated",
+    "proposal taken",
     "server crashed",
     "server started with other settings",
     "settings changed while it ran",
@@ -91,6 +94,8 @@ pub struct Sometimes {
     items: BTreeMap<String, u64>,
     /// Calls under way that hand in a block.
     submits: BTreeSet<u64>,
+    /// Calls under way that propose one.
+    proposals: BTreeSet<u64>,
 }
 
 impl Sometimes {
@@ -181,6 +186,9 @@ impl Sometimes {
                 self.count("two blocks under way");
             }
         }
+        if proposals::is_proposal(body) {
+            self.proposals.insert(call);
+        }
     }
 
     fn saw(&mut self, what: &Observation) {
@@ -190,6 +198,7 @@ impl Sometimes {
             Observation::Ended(Ending::Fatal(_)) => self.count("server gave up"),
             Observation::Started { pending, .. } => {
                 self.submits.clear();
+                self.proposals.clear();
                 if !pending.is_empty() {
                     self.count("started with a block pending");
                 }
@@ -200,6 +209,11 @@ impl Sometimes {
             Observation::Closing { .. } => self.count("connection cut off"),
             Observation::Called { call, body, .. } => self.called(*call, body),
             Observation::Replied { call, result } => {
+                let proposed = self.proposals.remove(call);
+                let word = result.as_ref().ok().and_then(|reply| Word::read(&reply.body));
+                if proposed && word == Some(Word::Taken) {
+                    self.count("proposal taken");
+                }
                 let submitted = self.submits.remove(call);
                 if submitted && result.is_err() {
                     self.count("block found while the node was away");

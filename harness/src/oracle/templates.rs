@@ -13,6 +13,7 @@ use server::pool::action::Endpoint;
 use simminer::persona::Persona;
 
 use super::casebook::{Casebook, Fact, Given};
+use super::proposals::{self, Word};
 use super::{Broken, Oracle, Scene, hold};
 use crate::sim::WorldEvent;
 use crate::sim::host::payout;
@@ -43,6 +44,10 @@ pub(super) struct Templates {
     /// The same, since the node last came to that parent: after a turn to another tip and back, a
     /// daemon is asked anew, and until it answers the fallback stands.
     said_lately: BTreeMap<(usize, BlockHash), Vec<HStar>>,
+    /// Calls under way that propose a block on this parent.
+    proposed: BTreeMap<u64, BlockHash>,
+    /// The parents on which the node would refuse a job's block: jobs there have nothing of ours.
+    refused: BTreeSet<BlockHash>,
 }
 
 /// The tips that a daemon's answer can be for.
@@ -58,6 +63,16 @@ impl Oracle for Templates {
     fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
         match fact {
             Fact::Seen(Observation::Started { .. }) => *self = Self::default(),
+            Fact::Seen(Observation::Called { call, body, .. }) if proposals::is_proposal(body) => {
+                self.proposed.extend(proposals::parent(body).map(|parent| (*call, parent)));
+            }
+            Fact::Seen(Observation::Replied { call, result })
+                if self.proposed.contains_key(call) =>
+            {
+                let word = result.as_ref().ok().and_then(|reply| Word::read(&reply.body));
+                let is_refused = matches!(word, Some(Word::Refused(_)));
+                self.refused.extend(self.proposed.remove(call).filter(|_| is_refused));
+            }
             Fact::Seen(Observation::Called { call, endpoint, .. }) => {
                 // A daemon is asked when a template arrives, for that template's parent. Which node
                 // is followed cannot be seen, so with two it may be that of either.
@@ -234,7 +249,8 @@ impl Templates {
         for (place, daemon) in scene.settings.daemons.iter().enumerate() {
             let due = daemon.zero || self.said_lately.contains_key(&(place, template.parent));
             let there = there.iter().any(|(slot, _)| *slot == daemon.slot);
-            if due && !small && !there && !taken(daemon.slot) {
+            let refused = self.refused.contains(&template.parent);
+            if due && !small && !refused && !there && !taken(daemon.slot) {
                 return Err(("BMM-3", format!("slot {} carries no M7", daemon.slot)));
             }
         }

@@ -36,11 +36,13 @@ pub enum NodeFault {
     PollSame,
     /// HTTP 401, once the server was let in before.
     Unauthorized,
+    /// Blocks that are proposed would not be taken, whatever is in them.
+    ProposalRefused,
 }
 
 impl NodeFault {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Refused,
         Self::Lost,
         Self::ReplyLost,
@@ -56,6 +58,7 @@ impl NodeFault {
         Self::PollSilent,
         Self::PollSame,
         Self::Unauthorized,
+        Self::ProposalRefused,
     ];
 }
 

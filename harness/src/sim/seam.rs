@@ -74,10 +74,12 @@ pub enum Canary {
     CreditsMore,
     /// A start cuts a record too much off the share log.
     CutsTooMuch,
+    /// The block that is proposed is not the one that miners work on.
+    BendsProposals,
 }
 
 /// Every canary, its name, and the laws of which one must break.
-pub const CANARIES: [(Canary, &str, &[&str]); 27] = [
+pub const CANARIES: [(Canary, &str, &[&str]); 28] = [
     (Canary::AnswersBeforeSafe, "answers-before-safe", &["BLOCK-2"]),
     (Canary::IgnoresFailedWrite, "ignores-failed-write", &["DISK-2", "SHARE-3", "BLOCK-2"]),
     (Canary::RepliesTwice, "replies-twice", &["REPLY-1"]),
@@ -105,6 +107,7 @@ pub const CANARIES: [(Canary, &str, &[&str]); 27] = [
     (Canary::WritesSharesTwice, "writes-shares-twice", &["SHARE-3"]),
     (Canary::CreditsMore, "credits-more", &["SHARE-4"]),
     (Canary::CutsTooMuch, "cuts-too-much", &["DISK-1"]),
+    (Canary::BendsProposals, "bends-proposals", &["PROP-1"]),
 ];
 
 /// Replies of which one goes wrong.
@@ -235,6 +238,8 @@ impl Seam {
                 let stops = canary == Canary::StopsAsking && asks(b"getblocktemplate");
                 self.passed += u64::from(stops);
                 let swallowed = submits || (stops && self.passed > CALLS);
+                let bends = canary == Canary::BendsProposals && asks(b"\"proposal\",\"data\"");
+                let body = if bends { another_root(&body) } else { body };
                 (!swallowed).then_some(Action::Call { call, endpoint, body, patience })
             }
             Action::Persist { write, op } => {
@@ -306,6 +311,16 @@ impl Seam {
         };
         Some(changed.into())
     }
+}
+
+/// A proposed block whose header has another merkle root, which stands after version and parent.
+fn another_root(body: &[u8]) -> Bytes {
+    let mut body = body.to_vec();
+    let data = body.windows(8).position(|part| part == b"\"data\":\"").map(|at| at + 8);
+    if let Some(digit) = data.and_then(|data| body.get_mut(data + 2 * 36)) {
+        *digit = if *digit == b'0' { b'1' } else { b'0' };
+    }
+    body.into()
 }
 
 /// Records on their way to the share log: what is written instead.

@@ -399,6 +399,9 @@ fn effect_at_second(unix: u32, body: &[u8], fault: Option<NodeFault>, world: &mu
     }
 }
 
+/// What a node says that would take nothing: no word of the simulated node's own.
+const REFUSED: &str = r#"{"jsonrpc":"2.0","result":"refused-by-plan","id":1}"#;
+
 enum Effect {
     Reply(HttpReply),
     Parked(Parked),
@@ -413,6 +416,7 @@ fn look_at(now: Micros, unix: u32, poll: &ParkedPoll) -> Micros {
 fn applies(fault: NodeFault, body: &[u8]) -> bool {
     match fault {
         NodeFault::PollSilent | NodeFault::PollSame => is_long_poll(body),
+        NodeFault::ProposalRefused => is_proposal(body),
         _ => true,
     }
 }
@@ -427,7 +431,12 @@ fn is_long_poll(body: &[u8]) -> bool {
 }
 
 fn is_template(body: &[u8]) -> bool {
-    contains(&body[..body.len().min(120)], b"getblocktemplate")
+    contains(&body[..body.len().min(120)], b"getblocktemplate") && !is_proposal(body)
+}
+
+/// A block to be judged follows, so only the start is searched.
+fn is_proposal(body: &[u8]) -> bool {
+    contains(&body[..body.len().min(120)], b"\"mode\":\"proposal\"")
 }
 
 /// What is answered without asking the node.
@@ -437,6 +446,7 @@ fn instead(fault: NodeFault) -> Option<HttpReply> {
         NodeFault::Http503 => Some(http(503, "Work queue depth exceeded")),
         NodeFault::Html => Some(http(200, "<html><body>It works!</body></html>")),
         NodeFault::Unauthorized => Some(http(401, "")),
+        NodeFault::ProposalRefused => Some(http(200, REFUSED)),
         _ => None,
     }
 }

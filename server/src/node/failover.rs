@@ -194,6 +194,11 @@ impl Failover {
         to.follower.template().cloned()
     }
 
+    /// The node whose templates are mined on, by its place in the configuration.
+    pub fn followed(&self) -> usize {
+        self.followers[self.lead].node
+    }
+
     /// How often a node was left for a less preferred one, and for a more preferred one.
     pub const fn changes(&self) -> (u64, u64) {
         (self.failovers, self.returns)

@@ -144,6 +144,8 @@ pub enum Wake {
     ConnectBlock,
     /// A job waited long enough for its sidechains.
     PublishJob,
+    /// The node is to be asked about a job's block.
+    ProposeBlock,
     /// Counted shares are to be written.
     FlushJournal,
     /// Old jobs can be forgotten.

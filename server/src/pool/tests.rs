@@ -29,6 +29,7 @@ mod garbage;
 mod journal;
 mod manners;
 mod nodes;
+mod proposals;
 mod reconfigured;
 mod terms;
 mod thunder;
@@ -180,13 +181,13 @@ impl Rig {
     }
 
     fn asked(&self, method: &str) -> usize {
-        self.calls.iter().filter(|(_, _, body)| body.contains(method)).count()
+        self.calls.iter().filter(|(_, _, body)| calls(body, method)).count()
     }
 
     /// Answers the oldest call of `method` that is no long poll.
     fn reply(&mut self, method: &str, result: Result<HttpReply, CallError>) {
         let is_it = |(_, _, body): &(CallId, Endpoint, String)| {
-            body.contains(method) && !body.contains("longpollid")
+            calls(body, method) && !body.contains("longpollid")
         };
         let place = self.calls.iter().position(is_it);
         let (call, ..) = self.calls.remove(place.unwrap_or_else(|| panic!("no call of {method}")));
@@ -247,6 +248,12 @@ impl Rig {
         );
         (conn, heard)
     }
+}
+
+/// Whether `body` calls `method`. A proposal is another matter than a template, though both call
+/// `getblocktemplate`: it is known by its mode.
+fn calls(body: &str, method: &str) -> bool {
+    body.contains(method) && (method != "getblocktemplate" || !body.contains("\"proposal\",\"data"))
 }
 
 /// What a miner makes of what it heard: by its own arithmetic, from the strings.

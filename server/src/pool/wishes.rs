@@ -58,7 +58,7 @@ impl Pool {
         template: &Template,
         commitments: &[ScriptBuf],
     ) -> Vec<ScriptBuf> {
-        if self.config.wishes.is_empty() {
+        if self.config.wishes.is_empty() || self.work.is_bare(template.parent) {
             return Vec::new();
         }
         if template.given.is_some() {

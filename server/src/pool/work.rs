@@ -26,6 +26,7 @@ use crate::mining::coinbase::{Coinbase, CoinbasePlan};
 use crate::mining::hash::Hash;
 use crate::mining::template::Template;
 use crate::node::follower::{News, Question};
+use crate::node::proposal::Proposal;
 use crate::node::rpc::{CallError, HttpReply};
 
 /// The template in work.
@@ -43,6 +44,8 @@ pub(super) struct Work {
     confirmed: Option<Instant>,
     /// Nobody did for too long, and there is no work.
     dead: bool,
+    /// The tip whose jobs are made without what they need not have.
+    bare: Option<Hash>,
 }
 
 /// A template whose auction is held.
@@ -63,6 +66,8 @@ pub(super) struct Settled {
 pub(super) struct Draft {
     choice: Choice,
     pub(super) coinbase: Coinbase,
+    /// Whether the coinbase has commitments or messages that it need not have.
+    extras: bool,
 }
 
 impl Settled {
@@ -118,6 +123,11 @@ impl Work {
         then.is_none_or(|then| now.since(then) >= every)
     }
 
+    /// Whether jobs on `parent` have nothing that they need not have.
+    pub(super) fn is_bare(&self, parent: Hash) -> bool {
+        self.bare == Some(parent)
+    }
+
     /// The block that the newest template builds on.
     pub(super) fn tip(&self) -> Option<Hash> {
         self.template.as_ref().map(|settled| settled.template.parent)
@@ -154,6 +164,8 @@ impl Pool {
             wishes::announce(&newer.wishes);
         }
         self.config.take_terms(newer);
+        // What the node did not like may be gone.
+        self.work.bare = None;
         self.nodes.take_terms(&self.config);
         let Some(settled) = self.work.template.take() else { return };
         self.work.template =
@@ -299,8 +311,9 @@ impl Pool {
     }
 
     fn choose(&self, settled: &Settled) -> Choice {
-        let own: Vec<Candidate> = self
-            .daemons
+        let daemons: &[_] =
+            if self.work.is_bare(settled.template.parent) { &[] } else { &self.daemons };
+        let own: Vec<Candidate> = daemons
             .iter()
             .enumerate()
             .filter_map(|(sidechain, daemon)| {
@@ -376,10 +389,24 @@ impl Pool {
             "new job"
         );
         self.broadcast(now, &job, clean);
+        if template.takes_proposals {
+            let (node, extras) = (self.nodes.followed(), draft.extras);
+            self.proposals.offer(now.mono, Proposal { node, job, extras });
+        }
         if was_dead {
             self.give_work_again(now, false);
         }
         self.listen_if_ready();
+    }
+
+    /// Makes the jobs of this tip without what they need not have, from now on.
+    pub(super) fn work_without_extras(&mut self, now: Now, parent: Hash) {
+        self.work.bare = Some(parent);
+        if let Some(settled) = self.work.template.clone()
+            && settled.template.parent == parent
+        {
+            self.publish(now, &settled);
+        }
     }
 
     /// What a job of `settled` is made from; an error when its block could be lost.
@@ -399,7 +426,8 @@ impl Pool {
         let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);
         plan.let_stay_out(&optional);
         let coinbase = Coinbase::build(&plan);
-        is_sound(template, &coinbase).map(|()| Draft { choice, coinbase })
+        let extras = !optional.is_empty();
+        is_sound(template, &coinbase).map(|()| Draft { choice, coinbase, extras })
     }
 
     pub(super) fn retire_jobs(&mut self, now: Now) {
