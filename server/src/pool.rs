@@ -58,6 +58,8 @@ enum Purpose {
     /// Which node is handed which block.
     Submit(usize, Hash),
     Confirm(usize, Hash),
+    /// What this node thinks of a block that left its chain.
+    Branch(usize, Hash),
     /// Which node is to prefer which block.
     Prefer(usize, Hash),
     Commitment(usize),
@@ -293,6 +295,7 @@ impl Pool {
             Purpose::Ask(node, question) => self.on_node_reply(now, node, question, result),
             Purpose::Submit(node, hash) => self.on_verdict(now, node, hash, result),
             Purpose::Confirm(node, hash) => self.on_confirmation(now, node, hash, result),
+            Purpose::Branch(node, hash) => blocks::on_branch(node, &hash, result),
             Purpose::Prefer(node, hash) => blocks::on_preferred(node, &hash, result),
             Purpose::Commitment(index) => {
                 self.daemons[index].on_reply(now.mono, result);

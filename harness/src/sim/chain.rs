@@ -52,6 +52,13 @@ pub struct Entry {
     order: Option<i64>,
 }
 
+impl Entry {
+    /// Whether this block and all before it are here.
+    pub const fn is_whole(&self) -> bool {
+        self.order.is_some()
+    }
+}
+
 /// Every known header, and the chain the node holds to be the best.
 #[derive(Debug)]
 pub struct Chain {
@@ -240,6 +247,18 @@ impl Chain {
             entry.header.prev_blockhash == parent && !entry.invalid && entry.order.is_some()
         };
         self.entries.iter().filter(move |(_, entry)| is_child(entry)).map(|(hash, _)| *hash)
+    }
+
+    /// The blocks that none builds on, and the tip.
+    pub fn ends(&self) -> impl Iterator<Item = (BlockHash, &Entry)> {
+        let parents: BTreeSet<BlockHash> =
+            self.entries.values().map(|entry| entry.header.prev_blockhash).collect();
+        let tip = self.tip();
+        let is_end = move |hash: &BlockHash| *hash == tip || !parents.contains(hash);
+        self.entries
+            .iter()
+            .filter(move |(hash, _)| is_end(hash))
+            .map(|(hash, entry)| (*hash, entry))
     }
 
     /// Whether a block is part of the active chain.

@@ -92,6 +92,17 @@ impl Node {
         self.note(&shortened(&format!("{method} {params}")), &shown(Ok(chosen(&result, fields))));
     }
 
+    /// Asks for a list, and writes down each item in the order of a field: the node's own order
+    /// says nothing.
+    pub(crate) async fn ask_each(&mut self, method: &str, field: &str) {
+        let mut result = self.result(method, json!([])).await;
+        let list = result.as_array_mut().unwrap();
+        list.sort_by_key(|item| item[field].to_string());
+        for item in list.drain(..) {
+            self.note(method, &shown(Ok(item)));
+        }
+    }
+
     /// Asks what must fail, and writes down the code alone: the words are a policy's.
     pub(crate) async fn ask_code(&mut self, method: &str, params: Value) {
         let failure = self.client.call(method, params.clone()).await.unwrap_err();

@@ -197,6 +197,7 @@ impl Story {
         self.headers(&[below, top]).await;
         let again = [self.node.propose(&top_block).await, self.node.submit(&top_block).await];
         self.node.note("the invalidated block again", &again.join(" | "));
+        self.node.ask_each("getchaintips", "hash").await;
         let child = Draft::on(top, self.height() + 1, self.now).build();
         let answer = self.node.submit(&child).await;
         self.node.note("its child", &answer);

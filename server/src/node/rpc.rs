@@ -6,6 +6,7 @@
 pub mod proposal;
 pub mod survey;
 pub mod thunder;
+pub mod tips;
 
 use bitcoin::ScriptBuf;
 use bytes::Bytes;

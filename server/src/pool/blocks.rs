@@ -15,6 +15,7 @@ use crate::mining::job::Job;
 use crate::mining::script_sig::Extranonce1;
 use crate::mining::share::{Candidate, Evaluation};
 use crate::node::confirmation::{Claim, Standing};
+use crate::node::rpc::tips::{self, Branch};
 use crate::node::rpc::{self, CallError, HttpReply};
 use crate::node::submitter::{Judged, Verdict};
 use crate::stratum::message::RequestId;
@@ -155,7 +156,7 @@ impl Pool {
         match self.confirmations.on_reply(node, hash, reply) {
             None => {}
             Some(Standing::Joined(block, claim)) => self.block_joined(now, &block, claim),
-            Some(Standing::Left(block)) => self.block_left(&block),
+            Some(Standing::Left(block)) => self.block_left(node, &block),
         }
     }
 
@@ -170,8 +171,10 @@ impl Pool {
         }
     }
 
-    fn block_left(&mut self, lost: &FoundBlock) {
+    fn block_left(&mut self, node: usize, lost: &FoundBlock) {
         self.counters.blocks_lost_again += 1;
+        let (body, patience) = (tips::chain_tips_request(), self.config.limits.call_patience);
+        self.call(Purpose::Branch(node, lost.hash), Endpoint::Node(node), body, patience);
         self.forget_proposals(lost);
         let why = match decode(lost).map(|block| judge(&block)) {
             Some(Err(breaches)) => format!("an enforcer invalidated it: {breaches}"),
@@ -221,6 +224,25 @@ fn log(node: usize, block: &FoundBlock, verdict: &Verdict, first: bool) {
         // It was said, and that this node is in trouble is said every minute.
         Verdict::Unknown(why) => debug!(node, hash, "block still not judged: {why}"),
     }
+}
+
+/// A node was asked what it thinks of a block that left its chain: that is not guessed.
+pub(super) fn on_branch(node: usize, hash: &Hash, reply: &Result<HttpReply, CallError>) {
+    let (node, shown) = (node + 1, display_hash(hash));
+    let thinks = match tips::branch(reply, hash) {
+        Ok(Some(Branch::Active)) => "it is in the chain again",
+        Ok(Some(Branch::ValidFork)) => {
+            "it is valid, and another block of its height has won; it comes back if that changes"
+        }
+        Ok(Some(Branch::ValidHeaders | Branch::HeadersOnly)) => "it is not checked to the end",
+        Ok(Some(Branch::Invalid)) => {
+            "it counts as invalid there: an enforcer, or somebody, called it that by \
+             invalidateblock; look at the enforcer's log"
+        }
+        Ok(Some(Branch::Unknown) | None) => "the node does not say",
+        Err(error) => return debug!(node, hash = shown, "what became of it is not known: {error}"),
+    };
+    warn!(node, hash = shown, "the block that left the chain: {thinks}");
 }
 
 /// A node was asked to keep the block of ours that the other nodes keep. It is a wish: a node that

@@ -32,7 +32,7 @@ const fn optional(name: &'static str, kind: Kind) -> Parameter {
 }
 
 /// Every method the node knows.
-pub(super) const METHODS: [Method; 14] = [
+pub(super) const METHODS: [Method; 15] = [
     Method {
         name: "getblocktemplate",
         parameters: &[required("template_request", Kind::Object)],
@@ -104,6 +104,12 @@ pub(super) const METHODS: [Method; 14] = [
         parameters: &[required("blockhash", Kind::String), optional("verbosity", Kind::Any)],
         usage: "getblock \"blockhash\" ( verbosity )",
         run: |node, _, arguments| Answer::Now(node.whole_block(arguments)),
+    },
+    Method {
+        name: "getchaintips",
+        parameters: &[],
+        usage: "getchaintips",
+        run: |node, _, _| Answer::Now(node.chain_tips()),
     },
     Method {
         name: "invalidateblock",

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Condition, SimNode};
+use crate::sim::chain::Entry;
 use crate::sim::jsonrpc::{Arguments, Code, RpcError, RpcResult, result_of};
 
 /// Seconds that a tip may be old before a starting node says it is still downloading.
@@ -147,6 +148,39 @@ impl SimNode {
         let hash = height.and_then(|height| self.chain.active_hash(height));
         let out_of_range = || RpcError::new(Code::InvalidParameter, "Block height out of range");
         result_of(&hash.ok_or_else(out_of_range)?)
+    }
+
+    /// The ends of all branches, the highest first.
+    pub(super) fn chain_tips(&self) -> RpcResult {
+        let mut tips: Vec<(u32, BlockHash)> =
+            self.chain.ends().map(|(hash, entry)| (entry.height, hash)).collect();
+        tips.sort_by_key(|(height, hash)| (std::cmp::Reverse(*height), *hash));
+        let tips = tips.into_iter().map(|(height, hash)| {
+            let (fork, _) = self.chain.branch(hash);
+            json!({
+                "height": height,
+                "hash": hash,
+                "branchlen": height - fork,
+                "status": self.status(hash),
+            })
+        });
+        result_of(&tips.collect::<Vec<_>>())
+    }
+
+    /// What the node thinks of the branch that ends with this block.
+    fn status(&self, end: BlockHash) -> &'static str {
+        let entry = self.chain.entry(end);
+        if self.chain.is_active(end) {
+            "active"
+        } else if entry.is_some_and(|entry| entry.invalid) {
+            "invalid"
+        } else if !entry.is_some_and(Entry::is_whole) {
+            "headers-only"
+        } else if self.connected.contains(&end) {
+            "valid-fork"
+        } else {
+            "valid-headers"
+        }
     }
 
     pub(super) fn block_header(&self, arguments: &Arguments) -> RpcResult {
