@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use crate::load::command::LoadArguments;
 use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
 use crate::simulate::crashes::CrashesArguments;
+use crate::trials::command::TrialArguments;
 use crate::up::{self, BLOCKS_MAX, NodeChoice, UpOptions, Way};
 
 /// The exit code when something cannot work or broke a law.
@@ -63,6 +64,10 @@ enum Command {
     Load(LoadArguments),
     /// Kills the simulated server at every moment of kept plans, one run for each
     Crashes(CrashesArguments),
+    /// Tries the real server against a real bitcoind in a container
+    ///
+    /// kill9 needs the server's program beside this one: cargo build --release -p server.
+    Containers(TrialArguments),
     /// Plants bugs at the seam and checks that the laws notice each
     Canaries,
 }
@@ -116,6 +121,7 @@ pub fn run() -> ExitCode {
         Command::Minimise(arguments) => ExitCode::from(arguments.minimise()),
         Command::Load(arguments) => ExitCode::from(arguments.load()),
         Command::Crashes(arguments) => ExitCode::from(arguments.crashes()),
+        Command::Containers(arguments) => ExitCode::from(arguments.run()),
         Command::Canaries => ExitCode::from(command::all_canaries()),
     }
 }

@@ -162,7 +162,7 @@ impl RpcClient {
     /// `result` member of the answer, which may be null.
     pub async fn call(&self, method: &str, params: Value) -> Result<Value, RpcFailure> {
         let body = json!({ "jsonrpc": "1.0", "id": 0, "method": method, "params": params });
-        let exchange = self.exchange(method, body.to_string());
+        let exchange = self.exchange(method, body.to_string().into());
         match tokio::time::timeout(self.patience, exchange).await {
             Ok(answered) => {
                 let (status, bytes) = answered?;
@@ -176,10 +176,11 @@ impl RpcClient {
         }
     }
 
-    async fn exchange(
+    /// Posts `body`, a call of `method`, and gives what comes back unread; however long that takes.
+    pub(crate) async fn exchange(
         &self,
         method: &str,
-        body: String,
+        body: Bytes,
     ) -> Result<(StatusCode, Bytes), RpcFailure> {
         let stream = TcpStream::connect(&self.address)
             .await
@@ -194,7 +195,7 @@ impl RpcClient {
     async fn post(
         &self,
         stream: TokioIo<TcpStream>,
-        body: String,
+        body: Bytes,
     ) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await?;
         // The set aborts its task when this function ends, however it ends.
@@ -204,7 +205,7 @@ impl RpcClient {
         let mut request = Request::post(&self.path)
             .header(HOST, &self.address)
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))?;
+            .body(Full::new(body))?;
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(AUTHORIZATION, authorization.clone());
         }

@@ -1,7 +1,10 @@
 //! The real server, started in this process the way a user starts it: by its settings.
 //!
 //! It has a data directory of its own that goes away with it, and a port that the system chose.
-//! Why in this process: a test sees its totals, and a panic of the server is one of the test.
+//! Why in this process: a test sees its totals, and a panic of the server is one of the test. Where
+//! it has to be killed it is a [`process`] of its own.
+
+pub mod process;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -10,6 +10,7 @@ use super::report::Report;
 use super::stand::Stand;
 use super::{LoadError, LoadOptions, Mode, Target, run};
 use crate::cli::EXIT_FAILED;
+use crate::stack::process::program_beside_this_one;
 
 /// Who miners say they are, unless told otherwise.
 pub(super) const USER: &str = "load";
@@ -120,17 +121,11 @@ impl LoadArguments {
             .enable_all()
             .build()
             .map_err(LoadError::Runtime)?;
-        let server = self.server.unwrap_or_else(beside_this_one);
+        let server = self.server.unwrap_or_else(program_beside_this_one);
         let start = Stand::start(self.mode, &server, self.transactions);
         let stand = runtime.block_on(start)?;
         run(&options, &stand.target)
     }
-}
-
-/// Where cargo puts the server's program if it puts this one here.
-fn beside_this_one() -> PathBuf {
-    let own = std::env::current_exe().unwrap_or_default();
-    own.with_file_name("drivechain-stratum")
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
