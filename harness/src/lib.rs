@@ -11,7 +11,7 @@
 //! * [`load`]: how much a server can do, measured by its miners.
 //! * [`rpc`]: the client that talks to either.
 //! * [`stack`]: the real server and its data directory, started as a user starts them.
-//! * [`trials`]: the real server killed over and over, at a real bitcoind.
+//! * [`trials`]: the real server killed, and its node's answers spoilt, at a real bitcoind.
 //! * [`up`]: all of it at once, shown to whoever watches; [`cli`] is its command line.
 //!
 //! Not in here: anything the server is made of. What judges it shares no code with it, but for the

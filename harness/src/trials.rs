@@ -1,8 +1,10 @@
-//! Trials of the real server at a real bitcoind: what must hold when it is killed.
+//! Trials of the real server at a real bitcoind: what must hold when it is killed, and when its
+//! node answers badly.
 //!
 //! * [`kill9`]: the server's program is killed over and over while miners find blocks.
+//! * [`faults`]: calls to the node go wrong on the way, one way after the other.
 //!
-//! It is judged by bystanders: a [`witness`] on the miners' sockets ([`relay`]) who works out by
+//! Both are judged by bystanders: a [`witness`] on the miners' sockets ([`relay`]) who works out by
 //! himself which shares are blocks, a [`proxy`] that sees what the node is handed, and the node's
 //! own word on where blocks stand ([`chain`]). Not in here: the simulator, which looks at far more
 //! cases and cannot know what a real node does.
@@ -10,6 +12,7 @@
 pub mod chain;
 pub mod command;
 mod crew;
+pub mod faults;
 pub mod kill9;
 pub mod proxy;
 pub mod relay;
@@ -20,6 +23,7 @@ use std::io;
 
 use crate::containers::ContainerError;
 use crate::rpc::RpcFailure;
+use crate::stack::StackError;
 use crate::stack::process::ProcessError;
 
 /// Why a trial came to no verdict.
@@ -34,6 +38,9 @@ pub enum TrialError {
     /// No server.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// No server in this process.
+    #[error(transparent)]
+    Stack(#[from] StackError),
     /// The machine has no port, folder or file for it.
     #[error("cannot {action}: {cause}")]
     Machine {
@@ -52,6 +59,9 @@ pub enum TrialError {
         /// The end of the server's log, where there is one.
         log: String,
     },
+    /// A part of the trial itself broke down.
+    #[error("a case of the trial panicked: {0}")]
+    Panicked(#[from] tokio::task::JoinError),
 }
 
 fn machine(action: &'static str) -> impl FnOnce(io::Error) -> TrialError {

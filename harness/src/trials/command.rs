@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::TrialError;
+use super::faults::{self, FaultOptions};
 use super::kill9::{self, Kill9Options};
 use crate::cli::EXIT_FAILED;
 use crate::stack::process::program_beside_this_one;
@@ -12,6 +13,8 @@ use crate::stack::process::program_beside_this_one;
 pub enum Scenario {
     /// The server's program is killed over and over while miners find blocks
     Kill9,
+    /// Calls to the node go wrong on the way, one way after the other
+    Faults,
 }
 
 /// Which trial, and how much of it.
@@ -57,6 +60,15 @@ impl TrialArguments {
                 let text = format!("kill9        {rounds} rounds, seed {seed}\n{report}");
                 Ok((text, report.passed()))
             }
+            Scenario::Faults => {
+                let options = FaultOptions::default();
+                let mut lanes = vec![faults::quick()];
+                // Beside each other: the whole takes as long as one of them.
+                lanes.extend(faults::hangs(options.hang).into_iter().map(|case| vec![case]));
+                lanes.push(faults::two_nodes());
+                let rows = faults::run(options, lanes).await?;
+                Ok((faults::table(&rows), rows.iter().all(faults::Row::passed)))
+            }
         }
     }
 }
@@ -92,6 +104,7 @@ mod tests {
         let arguments = parse("containers --scenario kill9 --rounds 7 --seed 3").unwrap();
         let TrialArguments { scenario, rounds, seed } = arguments;
         assert_eq!((scenario, rounds, seed), (Scenario::Kill9, 7, 3));
+        assert_eq!(parse("containers --scenario faults").unwrap().scenario, Scenario::Faults);
         for line in
             ["containers", "containers --scenario x", "containers --scenario kill9 --rounds 0"]
         {
