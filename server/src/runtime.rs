@@ -1,7 +1,8 @@
 //! The async shell around [`crate::Pool`]: sockets, HTTP, disk, clocks, signals.
 //!
-//! One task owns the pool. Everything else, a task for each direction of each connection, one for
-//! each call, one thread for the disk, feeds its one bounded inbox and performs its actions.
+//! One task owns the pool and writes to miners. Everything else, a task that reads each
+//! connection, one for each call, one thread for the disk, feeds its one bounded inbox or performs
+//! its actions.
 //!
 //! **Invariant:** no rule of mining or of Stratum stands here; no lock, no `select!`.
 

@@ -8,10 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, unconstrained, yield_now};
 use tokio::time::{Instant as TokioInstant, timeout, timeout_at};
 
-use super::connection::{self, Hold};
+use super::connection::{Connections, LAST_WORDS, Report};
 use super::disk::{Disk, DiskError};
 use super::http;
 use super::listener::{Connect, Listener};
@@ -29,9 +29,11 @@ use crate::settings::RpcEndpoint;
 const INBOX_EVENTS: usize = 1_024;
 /// Writes that may wait for the disk; then they fail at once, and say so.
 const DISK_WRITES: usize = 1_024;
+/// Events in a row after which everybody else has a turn, although more are there.
+const TURN_EVENTS: usize = 256;
 /// How long an ended run waits for its miners' last words and for the disk.
 const FAREWELL: Duration = Duration::from_secs(3);
-const _: () = assert!(FAREWELL.as_millis() > connection::LAST_WORDS.as_millis());
+const _: () = assert!(FAREWELL.as_millis() > LAST_WORDS.as_millis());
 
 /// What the shell is made of.
 #[derive(Debug)]
@@ -50,7 +52,7 @@ pub struct Parts<L, C, D, W> {
     pub reconfigured: mpsc::Receiver<Config>,
     /// Where writes go.
     pub disk: D,
-    /// Told of every change of the totals.
+    /// Told of every change of the totals, before anybody else can know of it.
     pub counters: watch::Sender<Counters>,
     /// Sees what passes between the pool and the shell.
     pub witness: W,
@@ -61,6 +63,8 @@ pub struct Parts<L, C, D, W> {
 pub(super) enum Inbound<Io> {
     /// For the pool.
     Event(Event),
+    /// What a miner's tasks report.
+    Miner(ConnId, Report<Io>),
     /// A miner, not yet listened to.
     Accepted(Io, SocketAddr, PortId),
     /// Nobody can be let in any more.
@@ -71,6 +75,16 @@ pub(super) enum Inbound<Io> {
 ///
 /// When this returns, door, connections and disk are let go; when it is dropped, soon after.
 pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
+    parts: Parts<L, C, D, W>,
+    wall: impl Fn() -> UnixMillis,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<Halt, DiskError> {
+    // The engine gives way by itself. What it writes must not be kept from its socket because it
+    // wrote much before.
+    unconstrained(run_engine(parts, wall, stop)).await
+}
+
+async fn run_engine<L: Listener, C: Connect, D: Disk, W: Witness>(
     parts: Parts<L, C, D, W>,
     wall: impl Fn() -> UnixMillis,
     stop: impl Future<Output = ()> + Send + 'static,
@@ -94,9 +108,7 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
         nodes,
         disk: queue,
         disk_ends,
-        connections: BTreeMap::new(),
-        miners: JoinSet::new(),
-        next_connection: 0,
+        connections: Connections::new(inbox_in.clone()),
         calls: BTreeMap::new(),
         tasks: JoinSet::new(),
         inbox: inbox_in,
@@ -106,35 +118,40 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     for (node, address) in publishers {
         engine.tasks.spawn(publisher::listen(node, address, engine.inbox.clone()));
     }
-    let mut clock_was_first = false;
+    let (mut clock_was_first, mut turn) = (false, 0);
     let halt = loop {
+        // First: who is answered may look at once whether he is counted.
+        let totals = pool.counters();
+        counters.send_if_modified(|known| core::mem::replace(known, totals) != totals);
         if let Some(halt) = engine.perform_all(&mut pool, &mut witness) {
             break halt;
         }
-        let totals = pool.counters();
-        counters.send_if_modified(|known| core::mem::replace(known, totals) != totals);
-        let due =
-            pool.poll_timeout().map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
-        let inbound = next(&mut inbox, due, !clock_was_first).await;
-        clock_was_first = inbound.is_none();
-        let Some(inbound) = inbound else {
-            pool.handle_timeout(now());
-            continue;
-        };
-        let event = match inbound {
-            Inbound::Event(event) => event,
-            Inbound::Accepted(io, peer, port) => {
-                let conn = engine.connect_miner(io);
-                Event::Opened { conn, peer, port }
+        let mut event = engine.connections.next_event();
+        if event.is_none() {
+            turn += 1;
+            if turn >= TURN_EVENTS {
+                turn = 0;
+                yield_now().await;
             }
-            Inbound::Shut(error) => break Halt::Fatal(shut(&error)),
-        };
-        engine.note(&event);
-        witness.event(&event);
-        pool.handle(now(), event);
+            let due =
+                pool.poll_timeout().map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
+            let inbound = next(&mut inbox, due, !clock_was_first).await;
+            clock_was_first = inbound.is_none();
+            match inbound {
+                None => {
+                    pool.handle_timeout(now());
+                    continue;
+                }
+                Some(Inbound::Shut(error)) => break Halt::Fatal(shut(&error)),
+                Some(inbound) => event = engine.admit(inbound),
+            }
+        }
+        if let Some(event) = event {
+            witness.event(&event);
+            pool.handle(now(), event);
+        }
     };
-    drop(inbox);
-    engine.end().await;
+    engine.end(inbox).await;
     Ok(halt)
 }
 
@@ -145,10 +162,16 @@ async fn next<Io>(
     due: Option<TokioInstant>,
     clock_first: bool,
 ) -> Option<Inbound<Io>> {
+    if clock_first && due.is_some_and(|due| due <= TokioInstant::now()) {
+        return None;
+    }
+    // Without a timer where there is nothing to wait for.
+    if let Ok(inbound) = inbox.try_recv() {
+        return Some(inbound);
+    }
     match due {
         // The engine holds a sender, so the inbox never ends.
         None => inbox.recv().await,
-        Some(due) if clock_first && due <= TokioInstant::now() => None,
         Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or_default(),
     }
 }
@@ -169,10 +192,7 @@ struct Engine<L: Listener, C> {
     disk: blocking::SyncSender<(WriteId, DiskOp)>,
     /// Answered or dropped once the disk is let go.
     disk_ends: oneshot::Receiver<()>,
-    connections: BTreeMap<ConnId, Hold>,
-    /// A task for each connection, which ends with it.
-    miners: JoinSet<()>,
-    next_connection: u64,
+    connections: Connections<L::Io>,
     calls: BTreeMap<CallId, AbortHandle>,
     /// Everything else that runs: dropped with the engine, so that nothing outlives it.
     tasks: JoinSet<()>,
@@ -210,16 +230,8 @@ impl<L: Listener, C: Connect> Engine<L, C> {
                     self.tasks.spawn(accept(listener, self.inbox.clone()));
                 }
             }
-            Action::Send { conn, bytes } => {
-                if let Some(hold) = self.connections.get(&conn) {
-                    hold.send(bytes);
-                }
-            }
-            Action::Close { conn, .. } => {
-                if let Some(hold) = self.connections.remove(&conn) {
-                    hold.close();
-                }
-            }
+            Action::Send { conn, bytes } => self.connections.send(conn, bytes),
+            Action::Close { conn, .. } => self.connections.close(conn),
             Action::Call { call, endpoint, body, patience } => {
                 let place = match endpoint {
                     Endpoint::Node(index) => index,
@@ -245,15 +257,6 @@ impl<L: Listener, C: Connect> Engine<L, C> {
         None
     }
 
-    /// Starts listening to a miner. Its events come after its opening, for they start here.
-    fn connect_miner(&mut self, io: L::Io) -> ConnId {
-        let conn = ConnId(self.next_connection);
-        self.next_connection += 1;
-        let hold = connection::start(io, conn, &self.inbox, &mut self.miners);
-        self.connections.insert(conn, hold);
-        conn
-    }
-
     fn persist(&mut self, write: WriteId, op: DiskOp) {
         if self.disk.try_send((write, op)).is_ok() {
             return;
@@ -266,37 +269,37 @@ impl<L: Listener, C: Connect> Engine<L, C> {
         });
     }
 
-    /// Forgets what an event ends.
-    fn note(&mut self, event: &Event) {
-        match event {
-            Event::Closed { conn } => {
-                self.connections.remove(conn);
+    /// What came in, as an event if it is one; forgets what it ends.
+    fn admit(&mut self, inbound: Inbound<L::Io>) -> Option<Event> {
+        match inbound {
+            Inbound::Miner(conn, report) => self.connections.hear(conn, report),
+            Inbound::Accepted(io, peer, port) => {
+                let conn = self.connections.open(io);
+                Some(Event::Opened { conn, peer, port })
             }
-            Event::Replied { call, .. } => {
-                self.calls.remove(call);
+            Inbound::Event(event) => {
+                if let Event::Replied { call, .. } = &event {
+                    self.calls.remove(call);
+                }
+                while self.tasks.try_join_next().is_some() {}
+                Some(event)
             }
-            Event::Opened { .. }
-            | Event::Received { .. }
-            | Event::Flushed { .. }
-            | Event::Persisted { .. }
-            | Event::PersistFailed { .. }
-            | Event::Notified { .. }
-            | Event::Reconfigured(_)
-            | Event::Stop => {}
+            Inbound::Shut(_) => None,
         }
-        while self.tasks.try_join_next().is_some() {}
-        while self.miners.try_join_next().is_some() {}
     }
 
     /// Lets out what was said and written, and everything go.
-    async fn end(mut self) {
-        self.tasks.shutdown().await;
-        for hold in core::mem::take(&mut self.connections).into_values() {
-            hold.close();
-        }
+    async fn end(mut self, mut inbox: mpsc::Receiver<Inbound<L::Io>>) {
+        self.connections.close_all();
         drop(self.disk);
         let last = async {
-            while self.miners.join_next().await.is_some() {}
+            while !self.connections.is_empty() {
+                // Only what miners' tasks have to say counts; whoever comes now is turned away.
+                if let Some(Inbound::Miner(conn, report)) = inbox.recv().await {
+                    self.connections.hear(conn, report);
+                }
+            }
+            drop(inbox);
             self.disk_ends.await.unwrap_or_default();
         };
         // Who needs longer, a miner that does not read or a disk that hangs, is left behind.

@@ -9,16 +9,15 @@ use tokio::time::timeout;
 
 use super::*;
 
-const CONN: ConnId = ConnId(7);
 /// The time of a failure.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A connection whose engine is the test. It holds every event against the contract of [`Event`]:
 /// `(Received | Flushed)* Closed`, and no more flushed than was sent.
 struct Watched<Io> {
-    hold: Option<Hold>,
+    connections: Connections<Io>,
     inbox: mpsc::Receiver<Inbound<Io>>,
-    miners: JoinSet<()>,
+    conn: ConnId,
     sent: usize,
     flushed: usize,
     received: Vec<u8>,
@@ -28,55 +27,64 @@ struct Watched<Io> {
 impl<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static> Watched<Io> {
     fn start(io: Io, inbox_events: usize) -> Self {
         let (inbox_in, inbox) = mpsc::channel(inbox_events);
-        let mut miners = JoinSet::new();
-        let hold = Some(start(io, CONN, &inbox_in, &mut miners));
+        let mut connections = Connections::new(inbox_in);
+        let conn = connections.open(io);
         let received = Vec::new();
-        Self { hold, inbox, miners, sent: 0, flushed: 0, received, closed: false }
+        Self { connections, inbox, conn, sent: 0, flushed: 0, received, closed: false }
     }
 
     fn send(&mut self, text: &str) {
         self.sent += text.len();
-        let bytes = Bytes::copy_from_slice(text.as_bytes());
-        self.hold.as_ref().expect("not closed by us").send(bytes);
+        self.connections.send(self.conn, Bytes::copy_from_slice(text.as_bytes()));
     }
 
     fn close(&mut self) {
-        self.hold.take().expect("not closed by us").close();
+        self.connections.close(self.conn);
     }
 
-    /// Takes the next event; `false` when there will be none any more.
-    async fn step(&mut self) -> bool {
-        let next = timeout(PATIENCE, self.inbox.recv()).await.expect("something happens");
-        let Some(inbound) = next else { return false };
-        let Inbound::Event(event) = inbound else { panic!("a connection sends events") };
-        assert!(!self.closed, "{event:?} after Closed");
+    /// Takes what comes next, an event or none.
+    async fn step(&mut self) {
+        assert!(!self.closed, "nothing is waited for after Closed");
+        let mut event = self.connections.next_event();
+        if event.is_none() {
+            let next = timeout(PATIENCE, self.inbox.recv()).await.expect("something happens");
+            let Some(Inbound::Miner(conn, report)) = next else { panic!("only miners report") };
+            event = self.connections.hear(conn, report);
+        }
+        let Some(event) = event else { return };
         #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else there is")]
         match event {
-            Event::Received { conn: CONN, bytes } => {
+            Event::Received { conn, bytes } if conn == self.conn => {
                 assert!(!bytes.is_empty());
                 self.received.extend(bytes);
             }
-            Event::Flushed { conn: CONN, length } => {
+            Event::Flushed { conn, length } if conn == self.conn => {
+                assert!(length > 0);
                 self.flushed += length;
                 assert!(self.flushed <= self.sent, "more flushed than sent");
             }
-            Event::Closed { conn: CONN } => self.closed = true,
+            Event::Closed { conn } if conn == self.conn => self.closed = true,
             other => panic!("no event of this connection: {other:?}"),
         }
-        true
     }
 
     async fn until(&mut self, reached: impl Fn(&Self) -> bool) {
         while !reached(self) {
-            assert!(self.step().await, "it ended before");
+            self.step().await;
         }
     }
 
     /// Takes every event that is left: one `Closed`, and nothing outlives it.
     async fn ends(mut self) -> Vec<u8> {
-        while self.step().await {}
-        assert!(self.closed, "no Closed");
-        while self.miners.join_next().await.is_some() {}
+        self.until(|watched| watched.closed).await;
+        assert!(self.connections.is_empty() && self.connections.next_event().is_none());
+        let ended = async { while self.connections.tasks.join_next().await.is_some() {} };
+        // What was on its way when it was cut off is not heard of any more.
+        self.inbox.close();
+        timeout(PATIENCE, ended).await.expect("its tasks end");
+        while let Ok(Inbound::Miner(conn, report)) = self.inbox.try_recv() {
+            assert!(self.connections.hear(conn, report).is_none(), "an event after Closed");
+        }
         self.received
     }
 }
@@ -151,8 +159,9 @@ async fn a_close_leaves_last_words_and_hears_none() {
     watched.send("of this");
     watched.close();
     miner.write_all(b"but").await.expect("there is room");
-    assert_eq!(hear(&mut miner).await, "because of this");
+    let other_side = tokio::spawn(async move { hear(&mut miner).await });
     assert_eq!(watched.ends().await, b"");
+    assert_eq!(other_side.await.expect("no panic"), "because of this");
 }
 
 #[tokio::test]
@@ -201,10 +210,9 @@ async fn a_crash_takes_the_connection_along() {
 #[tokio::test]
 async fn an_engine_that_ended_is_not_waited_for() {
     let (mut miner, io) = duplex(64);
-    let Watched { hold, inbox, mut miners, .. } = Watched::start(io, 1);
+    let Watched { mut connections, inbox, .. } = Watched::start(io, 1);
     drop(inbox);
     miner.write_all(b"anybody there?").await.expect("there is room");
-    drop(hold);
-    let ended = async { while miners.join_next().await.is_some() {} };
+    let ended = async { while connections.tasks.join_next().await.is_some() {} };
     timeout(PATIENCE, ended).await.expect("its tasks end");
 }
