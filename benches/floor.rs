@@ -117,6 +117,9 @@ impl Floor {
     }
 }
 
+/// Compressions of one header.
+pub const HEADER_COMPRESSIONS: usize = 3;
+
 /// Compressions of one share: the coinbase without witness, its way up the branch, the header.
 pub fn share_compressions(job: &Job) -> usize {
     let coinbase = &job.coinbase;
@@ -124,7 +127,7 @@ pub fn share_compressions(job: &Job) -> usize {
     let coinbase = coinbase.prefix().len() + extranonce + coinbase.suffix().len();
     sha256d_compressions(coinbase)
         + job.branch.len() * sha256d_compressions(64)
-        + sha256d_compressions(80)
+        + HEADER_COMPRESSIONS
 }
 
 /// Compressions of one template's check: each transaction's txid, its wtxid where that differs,
@@ -186,6 +189,7 @@ mod tests {
     fn padding_and_the_second_hash_are_counted() {
         let counts = [0, 55, 56, 64, 80, 119, 120].map(sha256d_compressions);
         assert_eq!(counts, [2, 2, 3, 3, 3, 3, 4]);
+        assert_eq!(sha256d_compressions(80), HEADER_COMPRESSIONS);
         assert_eq!([1, 2, 3, 4, 5].map(merkle_nodes), [(0, 0), (1, 1), (3, 2), (3, 2), (6, 3)]);
     }
 

@@ -9,7 +9,7 @@ use super::form::{Budget, FORM_WEIGHT_MAX, Form, Payee};
 use super::hash::{Hash, display_hash};
 use super::job::Job;
 use super::script_sig::{Extranonce1, Extranonce2};
-use super::share::{Candidate, Evaluation, evaluate};
+use super::share::{self, Candidate, Evaluation, evaluate};
 use super::template::{Template, push_varint};
 
 /// The header, and the longest count of transactions.
@@ -95,7 +95,8 @@ pub fn rehearse(job: &Arc<Job>, payee: Option<&Payee>) -> FoundBlock {
     let (one, extranonce2) = Default::default();
     let (time, nonce, version_bits) = (job.template.time, 0, None);
     let candidate = Candidate { job: job.id, extranonce2, time, nonce, version_bits };
-    let evaluation = evaluate(&job, one, &candidate, job.version);
+    let root = share::root(&job, one, extranonce2);
+    let evaluation = evaluate(&job, &root, &candidate, job.version);
     assemble(&job, one, extranonce2, &evaluation)
 }
 
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
     use crate::clock::{Instant, UnixTime};
     use crate::mining::job::JobBook;
-    use crate::mining::share::{Candidate, evaluate};
+    use crate::mining::share::{Candidate, evaluate, root};
     use crate::mining::template::tests::{coinbase_of, declared, parts};
     use crate::mining::template::{Template, witness_commitment};
     use core::time::Duration;
@@ -160,7 +161,8 @@ mod tests {
             nonce: 1,
             version_bits: None,
         };
-        let evaluation = evaluate(&job, [1; 4], &candidate, job.version);
+        let root = root(&job, [1; 4], candidate.extranonce2);
+        let evaluation = evaluate(&job, &root, &candidate, job.version);
         let block = assemble(&job, [1; 4], candidate.extranonce2, &evaluation);
         (job, block)
     }

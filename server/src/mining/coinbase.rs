@@ -9,9 +9,10 @@ use bitcoin::{Amount, ScriptBuf, TxOut};
 use bytes::Bytes;
 
 use super::form::{Form, Payee};
-use super::hash::{Hash, sha256d};
+use super::hash::{Block, Hash, blocks, sha256d_blocks};
 use super::script_sig::{
-    EXTRANONCE_BYTES, Extranonce1, Extranonce2, SCRIPT_SIG_BYTES_MAX, height_push, tag_push,
+    EXTRANONCE_BYTES, EXTRANONCE1_BYTES, EXTRANONCE2_BYTES, Extranonce1, Extranonce2,
+    SCRIPT_SIG_BYTES_MAX, height_push, tag_push,
 };
 use super::template::{Template, push_varint};
 use super::witness::WITNESS_RESERVED;
@@ -21,6 +22,9 @@ use super::witness::WITNESS_RESERVED;
 pub struct Coinbase {
     prefix: Bytes,
     suffix: Bytes,
+    /// The serialization that miners hash, laid out for that, with zeros in the hole. A session's
+    /// midstate would save nothing: the hole is in the first block.
+    blocks: Vec<Block>,
     /// What it was built from.
     plan: CoinbasePlan,
 }
@@ -145,7 +149,8 @@ impl Coinbase {
         suffix.extend_from_slice(&plan.sequence.to_le_bytes());
         suffix.extend_from_slice(&bitcoin::consensus::serialize(&plan.outputs));
         suffix.extend_from_slice(&plan.lock_time.to_le_bytes());
-        Self { prefix: prefix.into(), suffix: suffix.into(), plan: plan.clone() }
+        let blocks = blocks(&[&prefix[..], &[0; EXTRANONCE_BYTES], &suffix].concat());
+        Self { prefix: prefix.into(), suffix: suffix.into(), blocks, plan: plan.clone() }
     }
 
     /// This coinbase in another form, for the `revision`th time it is given out. What does not fit
@@ -219,7 +224,18 @@ impl Coinbase {
 
     /// Its txid, internal order.
     pub fn txid(&self, one: Extranonce1, two: Extranonce2) -> Hash {
-        sha256d(&self.without_witness(one, two))
+        let hole = self.prefix.len();
+        let first = hole / 64;
+        let after = (hole + EXTRANONCE_BYTES).div_ceil(64);
+        // The hole is shorter than a block, so it touches two at most.
+        let mut touched = [[0; 64]; 2];
+        let touched = &mut touched[..after - first];
+        touched.copy_from_slice(&self.blocks[first..after]);
+        let place = hole % 64;
+        let extranonces = touched.as_flattened_mut();
+        extranonces[place..][..EXTRANONCE1_BYTES].copy_from_slice(&one);
+        extranonces[place + EXTRANONCE1_BYTES..][..EXTRANONCE2_BYTES].copy_from_slice(&two);
+        sha256d_blocks(&[&self.blocks[..first], touched, &self.blocks[after..]])
     }
 
     /// Its weight in the block: what has no witness counts four times (BIP-0141).
@@ -316,6 +332,21 @@ mod tests {
             assert!(seen.insert(again.txid([0; 4], [0; 8])), "{revision}");
         }
         assert!(seen.contains(&coinbase.txid([0; 4], [0; 8])));
+    }
+
+    /// Wherever the hole is: within a block, across two, at the edge of one.
+    #[test]
+    fn the_txid_is_the_hash_of_what_miners_hash() {
+        let template = crate::mining::template::tests::template_at(1);
+        let payout = ScriptBuf::from_bytes(vec![0x51]);
+        let plan = CoinbasePlan::new(&template, 7, &payout, []);
+        for length in 1..=SCRIPT_SIG_BYTES_MAX - super::super::script_sig::SCRIPT_BYTES_ADDED {
+            let plan = CoinbasePlan { script_start: vec![0x51; length], ..plan.clone() };
+            let coinbase = Coinbase::build(&plan);
+            let (one, two) = ([1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11, 12]);
+            let hashed = super::super::hash::sha256d(&coinbase.without_witness(one, two));
+            assert_eq!(coinbase.txid(one, two), hashed, "{length}");
+        }
     }
 
     proptest! {

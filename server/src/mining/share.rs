@@ -1,6 +1,6 @@
 //! From a candidate to the header it stands for: pure arithmetic, no judgement of merit.
 
-use super::hash::{Hash, sha256d};
+use super::hash::{Hash, sha256d_header};
 use super::job::{Job, JobId};
 use super::merkle;
 use super::script_sig::{Extranonce1, Extranonce2};
@@ -42,18 +42,22 @@ pub fn rolled_version(job: &Job, mask: u32, version_bits: Option<u32>) -> Option
     (foreign == 0).then_some((job.version & !mask) | (bits & mask))
 }
 
-/// Builds and hashes the header that `candidate` stands for, with `version`.
-pub fn evaluate(job: &Job, one: Extranonce1, candidate: &Candidate, version: u32) -> Evaluation {
-    let txid = job.coinbase.txid(one, candidate.extranonce2);
-    let root = merkle::root(txid, &job.branch);
+/// The merkle root of the block that is searched for with these extranonces.
+pub fn root(job: &Job, one: Extranonce1, two: Extranonce2) -> Hash {
+    merkle::root(job.coinbase.txid(one, two), &job.branch)
+}
+
+/// Builds and hashes the header that `candidate` stands for, with `version`; `root` is that of its
+/// extranonces.
+pub fn evaluate(job: &Job, root: &Hash, candidate: &Candidate, version: u32) -> Evaluation {
     let mut header = [0; 80];
     header[0..4].copy_from_slice(&version.to_le_bytes());
     header[4..36].copy_from_slice(&job.template.parent);
-    header[36..68].copy_from_slice(&root);
+    header[36..68].copy_from_slice(root);
     header[68..72].copy_from_slice(&candidate.time.0.to_le_bytes());
     header[72..76].copy_from_slice(&job.template.bits.to_consensus().to_le_bytes());
     header[76..80].copy_from_slice(&candidate.nonce.to_le_bytes());
-    Evaluation { header, hash: sha256d(&header) }
+    Evaluation { header, hash: sha256d_header(&header) }
 }
 
 #[cfg(test)]
@@ -118,7 +122,8 @@ mod tests {
             nonce: 0xdead_beef,
             version_bits: None,
         };
-        let found = evaluate(&job, [9; 4], &candidate, job.version);
+        let root = root(&job, [9; 4], candidate.extranonce2);
+        let found = evaluate(&job, &root, &candidate, job.version);
         let header: bitcoin::block::Header =
             bitcoin::consensus::deserialize(&found.header).expect("80 bytes are a header");
         assert_eq!(header.nonce, candidate.nonce);

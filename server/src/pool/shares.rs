@@ -16,7 +16,6 @@ use crate::mining::difficulty::Difficulty;
 use crate::mining::hash::{Hash, display_hash};
 use crate::mining::job::{Job, JobId, Standing};
 use crate::mining::ledger::Entry;
-use crate::mining::script_sig::Extranonce1;
 use crate::mining::share::{Candidate, Evaluation, evaluate, rolled_version};
 use crate::stratum::message::RequestId;
 use crate::stratum::reject::Reject;
@@ -33,7 +32,7 @@ impl Pool {
         candidate: &Candidate,
         barred: Option<Reject>,
     ) {
-        let Some(session) = self.sessions.get(&conn) else { return };
+        let Some(session) = self.sessions.get_mut(&conn) else { return };
         let Some((job, standing)) = self.jobs.find(now.mono, candidate.job) else {
             return self.refuse(now, conn, &id, &barred.unwrap_or(Reject::JobNotFound));
         };
@@ -41,7 +40,8 @@ impl Pool {
         let terms = session.terms_of(candidate.job).cloned();
         let job = as_given(session, job, candidate.job);
         let target = terms.as_ref().map(|terms| terms.target);
-        let (evaluation, foreign_bits) = hash_out(&job, one, session.mask(), candidate);
+        let root = session.root(&job, candidate.extranonce2);
+        let (evaluation, foreign_bits) = hash_out(&job, &root, session.mask(), candidate);
 
         let is_block = job.template.target.is_met_by(&evaluation.hash);
         if is_block {
@@ -127,18 +127,18 @@ pub(super) fn as_given(session: &Session, job: &Arc<Job>, id: JobId) -> Arc<Job>
 /// The candidate's header and hash; a reason to refuse when its version bits are not allowed.
 fn hash_out(
     job: &Job,
-    one: Extranonce1,
+    root: &Hash,
     mask: u32,
     candidate: &Candidate,
 ) -> (Evaluation, Option<Reject>) {
     if let Some(version) = rolled_version(job, mask, candidate.version_bits) {
-        return (evaluate(job, one, candidate, version), None);
+        return (evaluate(job, root, candidate, version), None);
     }
     // Nobody may roll these bits, but consensus does not mind them: whichever of the two headers
     // that the miner can have meant is a block is a block.
     let bits = candidate.version_bits.unwrap_or(job.version);
-    let whole = evaluate(job, one, candidate, bits);
-    let added = evaluate(job, one, candidate, job.version | bits);
+    let whole = evaluate(job, root, candidate, bits);
+    let added = evaluate(job, root, candidate, job.version | bits);
     let best = if job.template.target.is_met_by(&added.hash) { added } else { whole };
     (best, Some(Reject::VersionBits { mask: mask & job.version_mask }))
 }

@@ -20,8 +20,8 @@ use crate::mining::difficulty::Difficulty;
 use crate::mining::form::Form;
 use crate::mining::hash::Hash;
 use crate::mining::job::{Job, JobId, VERSION_ROLLING_MASK};
-use crate::mining::script_sig::Extranonce1;
-use crate::mining::share::Candidate;
+use crate::mining::script_sig::{Extranonce1, Extranonce2};
+use crate::mining::share::{self, Candidate};
 
 mod negotiation;
 mod owed;
@@ -105,6 +105,15 @@ pub struct Remains {
     told: Told,
 }
 
+/// The newest job as it was given: most shares are for it.
+#[derive(Debug)]
+struct Newest {
+    job: Arc<Job>,
+    /// Of the last share's extranonce2: a miner tries all nonces with it before it takes another,
+    /// so most of its shares cost no more than hashing their headers.
+    root: Option<(Extranonce2, Hash)>,
+}
+
 /// One miner's connection.
 #[derive(Debug)]
 pub struct Session {
@@ -133,8 +142,7 @@ pub struct Session {
     mask_told: Option<u32>,
     form: Arc<Form>,
     told: Told,
-    /// The newest job as it was given: most shares are for it.
-    newest: Option<Arc<Job>>,
+    newest: Option<Newest>,
     outbox: Outbox,
     garbage_left: u32,
     agent: String,
@@ -255,6 +263,8 @@ impl Session {
     pub fn resume(&mut self, extranonce1: Extranonce1, remains: Remains) {
         assert!(!self.subscribed, "nobody was told another extranonce1");
         self.extranonce1 = extranonce1;
+        // Roots were those of the other extranonce1.
+        self.newest = None;
         self.told = remains.told;
     }
 
@@ -304,7 +314,7 @@ impl Session {
         }
         self.given = Some(now);
         self.told.tell(job.id, difficulty, &self.form);
-        self.newest = Some(Arc::clone(job));
+        self.newest = Some(Newest { job: Arc::clone(job), root: None });
         self.vardiff.announced(now, difficulty);
         let mask = self.mask & job.version_mask;
         if self.mask_told.is_some_and(|told| told != mask) {
@@ -320,7 +330,24 @@ impl Session {
 
     /// The job as this session was given it, if it is the newest: others are formed anew.
     pub fn newest(&self, job: JobId) -> Option<&Arc<Job>> {
-        self.newest.as_ref().filter(|newest| newest.id == job)
+        self.newest.as_ref().map(|newest| &newest.job).filter(|newest| newest.id == job)
+    }
+
+    /// The merkle root of `job`, as this session was given it, with this extranonce2.
+    pub fn root(&mut self, job: &Arc<Job>, two: Extranonce2) -> Hash {
+        let one = self.extranonce1;
+        let Some(newest) = self.newest.as_mut().filter(|newest| Arc::ptr_eq(&newest.job, job))
+        else {
+            return share::root(job, one, two);
+        };
+        match newest.root {
+            Some((known, root)) if known == two => root,
+            Some(_) | None => {
+                let root = share::root(job, one, two);
+                newest.root = Some((two, root));
+                root
+            }
+        }
     }
 
     /// Forgets what only jobs below `oldest_job` needed.

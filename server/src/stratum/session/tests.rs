@@ -162,6 +162,35 @@ fn who_mines_for_himself_names_one_address() {
     }
 }
 
+/// Whatever was asked before, the root is that of this job and this extranonce2.
+#[test]
+fn a_known_root_is_known_for_one_job_and_one_extranonce2() {
+    use crate::mining::job::JobBook;
+    use crate::mining::template::tests::{coinbase_of, template_at};
+
+    let second = Duration::from_secs(1);
+    let mut book = JobBook::new(1, second, second, 9);
+    let mut publish = |parent| {
+        let template = Arc::new(template_at(parent));
+        let coinbase = coinbase_of(&template);
+        book.publish(Instant::ZERO, template, coinbase, None).0
+    };
+    let jobs = [publish(1), publish(2)];
+    let mut session = session();
+    let check = |session: &mut Session| {
+        let places = [(0, 1), (0, 1), (0, 2), (1, 2), (1, 2), (0, 2), (1, 3), (1, 2)];
+        for (job, two) in places.map(|(job, two)| (&jobs[job], [two; 8])) {
+            let expected = share::root(job, session.extranonce1, two);
+            assert_eq!(session.root(job, two), expected, "{} {two:?}", job.id);
+        }
+    };
+    check(&mut session);
+    for job in &jobs {
+        session.announce(Instant::ZERO, job, Difficulty::ONE);
+        check(&mut session);
+    }
+}
+
 #[test]
 fn a_parked_reply_holds_back_replies_and_nothing_else() {
     let mut session = session();
