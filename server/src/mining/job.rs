@@ -46,14 +46,13 @@ impl core::str::FromStr for JobId {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (job, revision) = text.split_at_checked(16).ok_or(())?;
-        let bytes: [u8; 8] = super::hex::decode_array(job).ok_or(())?;
-        let number = u64::from_be_bytes(bytes);
-        let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).map_err(|_| ());
+        let (generation, sequence) = job.split_at_checked(8).ok_or(())?;
+        let half = |digits| super::hex::decode_array(digits).map(u32::from_be_bytes).ok_or(());
         let revision = match revision {
             "" => 0,
             digits => u8::from_be_bytes(super::hex::decode_array(digits).ok_or(())?),
         };
-        Ok(Self { generation: half(number >> 32)?, sequence: half(number)?, revision })
+        Ok(Self { generation: half(generation)?, sequence: half(sequence)?, revision })
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::difficulty::Target;
 use super::given::{GivenCoinbase, GivenError};
-use super::hash::{Hash, display_hash, sha256d_pair};
+use super::hash::{Hash, display_hash, sha256d, sha256d_pair};
 use super::merkle;
 use super::witness::{WITNESS_COMMITMENT_START, WITNESS_RESERVED};
 use crate::clock::UnixTime;
@@ -222,19 +222,15 @@ impl Template {
             Some(given) => given.witness_commitment().cloned(),
             None => parts.witness_commitment,
         };
-        let known: BTreeMap<&Hash, &TemplateTransaction> = last
-            .iter()
-            .flat_map(|last| &last.transactions)
-            .map(|transaction| (&transaction.wtxid, transaction))
-            .collect();
+        let mut known = Known::new(last.map_or(&[], |last| &last.transactions));
         let transactions = parts
             .transactions
             .into_iter()
             .enumerate()
-            .map(|(index, declared)| match known.get(&declared.wtxid) {
+            .map(|(index, declared)| match known.find(&declared.wtxid) {
                 Some(known) if known.txid == declared.txid && known.bytes == declared.bytes => {
                     let DeclaredTransaction { fee, depends, .. } = declared;
-                    Ok(TemplateTransaction { fee, depends, ..(*known).clone() })
+                    Ok(TemplateTransaction { fee, depends, ..known.clone() })
                 }
                 Some(_) | None => check_transaction(index, declared),
             })
@@ -309,6 +305,31 @@ impl Template {
     }
 }
 
+/// The transactions of the last template. Most of the next one's come in the same order.
+struct Known<'a> {
+    last: &'a [TemplateTransaction],
+    /// The place after the one that was found last.
+    next: usize,
+    /// Places by wtxid; made when one is not where it is looked for.
+    places: Option<BTreeMap<&'a Hash, usize>>,
+}
+
+impl<'a> Known<'a> {
+    fn new(last: &'a [TemplateTransaction]) -> Self {
+        Self { last, next: 0, places: None }
+    }
+
+    fn find(&mut self, wtxid: &Hash) -> Option<&'a TemplateTransaction> {
+        let last = self.last;
+        if last.get(self.next).is_none_or(|expected| expected.wtxid != *wtxid) {
+            let wtxids = || last.iter().map(|transaction| &transaction.wtxid).zip(0..).collect();
+            self.next = *self.places.get_or_insert_with(wtxids).get(wtxid)?;
+        }
+        self.next += 1;
+        last.get(self.next - 1)
+    }
+}
+
 fn check_rules(rules: &[String]) -> Result<(), TemplateError> {
     for rule in rules.iter().filter_map(|rule| rule.strip_prefix('!')) {
         if rule == "signet" {
@@ -327,16 +348,16 @@ fn check_transaction(
 ) -> Result<TemplateTransaction, TemplateError> {
     let transaction: Transaction = bitcoin::consensus::deserialize(&declared.bytes)
         .map_err(|_| TemplateError::Transaction(index))?;
-    let same = |declared: Hash, found: &dyn AsRef<[u8; 32]>| {
-        let found = *found.as_ref();
+    let same = |declared: Hash, found: Hash| {
         if declared == found {
             return Ok(());
         }
         let (declared, found) = (display_hash(&declared), display_hash(&found));
         Err(TemplateError::TransactionHash { index, declared, found })
     };
-    same(declared.txid, &transaction.compute_txid())?;
-    same(declared.wtxid, &transaction.compute_wtxid())?;
+    let (txid, wtxid) = hashes(&transaction, &declared.bytes);
+    same(declared.txid, txid)?;
+    same(declared.wtxid, wtxid)?;
     let note = transaction.output.first().map(|output| &output.script_pubkey);
     Ok(TemplateTransaction {
         txid: declared.txid,
@@ -347,6 +368,20 @@ fn check_transaction(
         depends: declared.depends,
         bytes: Bytes::from(declared.bytes),
     })
+}
+
+/// Txid and wtxid of what `bytes` decoded to. It would be encoded to them again, for a transaction
+/// has one encoding only; so nothing is encoded to be hashed.
+fn hashes(transaction: &Transaction, bytes: &[u8]) -> (Hash, Hash) {
+    let whole = sha256d(bytes);
+    let stripped = transaction.base_size();
+    if stripped == bytes.len() {
+        return (whole, whole);
+    }
+    // Marker and flag after the version, the witnesses before the lock time (BIP-0144).
+    let body = &bytes[6..stripped - 2];
+    let lock_time = &bytes[bytes.len() - 4..];
+    (sha256d(&[&bytes[..4], body, lock_time].concat()), whole)
 }
 
 fn check_commitment(
@@ -520,6 +555,15 @@ pub(crate) mod tests {
         let next = Template::check_after(next, Some(&last)).expect("good");
         assert_eq!(next.transactions[0].bytes.as_ptr(), last.transactions[1].bytes.as_ptr());
         assert_eq!(next.fees(), 1_007);
+        for seeds in [&[3, 4, 9], &[9, 3, 4], &[4, 3, 9], &[4, 9, 8], &[5, 6, 7]] {
+            let next = Template::check_after(with(seeds), Some(&last)).expect("good");
+            for transaction in &next.transactions {
+                let known = last.transactions.iter().find(|known| known.txid == transaction.txid);
+                let place = |transaction: &TemplateTransaction| transaction.bytes.as_ptr();
+                let shared = known.is_some_and(|known| place(known) == place(transaction));
+                assert_eq!(shared, known.is_some(), "{seeds:?}");
+            }
+        }
         // A transaction that lies about its hashes is not saved by looking like one that is known.
         let mut liar = with(&[4]);
         liar.transactions[0].bytes = declared(5, false).bytes;
