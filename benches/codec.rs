@@ -28,17 +28,23 @@ fn main() {
     group.throughput(Throughput::Bytes(received.len() as u64));
     let mut framing = Framing::new(LINE_BYTES_MAX);
     measure(&mut group, "frame/submit", || {
-        framing.push(black_box(&received));
-        framing.next_line()
+        let mut lines = framing.push(black_box(&received));
+        let length = lines.next_line().map(|line| line.map(<[u8]>::len));
+        framing.keep(lines);
+        length
     });
     group.throughput(Throughput::Bytes(line.len() as u64));
     measure(&mut group, "parse/submit", || message::parse(black_box(line)));
 
     let id = message::parse(line).id;
     group.throughput(Throughput::Elements(1));
-    measure(&mut group, "render/reply", || message::reply(black_box(&id), "true"));
+    measure(&mut group, "render/reply", || {
+        let mut line = String::new();
+        message::reply(&mut line, black_box(id), "true");
+        line
+    });
     let why = Reject::LowDifficulty;
-    measure(&mut group, "render/refusal", || message::refusal(black_box(&id), &why));
+    measure(&mut group, "render/refusal", || message::refusal(black_box(id), &why));
     for (name, job) in [("render/notify/0", job(0)), ("render/notify/4000", full)] {
         group.throughput(Throughput::Bytes(message::notify(&job, true).len() as u64));
         measure(&mut group, name, || message::notify(black_box(&job), true));

@@ -289,7 +289,7 @@ mod tests {
             else {
                 panic!("a submission")
             };
-            assert_eq!((worker.as_str(), candidate), (WORKER, Ok(expected)));
+            assert_eq!((worker.as_ref(), candidate), (WORKER, Ok(expected)));
         }
     }
 }

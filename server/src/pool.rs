@@ -139,7 +139,8 @@ pub struct Pool {
     generation: u32,
     generation_is_safe: bool,
     listening: bool,
-    sessions: BTreeMap<ConnId, Session>,
+    /// Boxed: a node of the map is half empty, and is searched without touching them.
+    sessions: BTreeMap<ConnId, Box<Session>>,
     /// When each session is looked at next.
     schedule: schedule::Schedule,
     /// Open connections of each address, by household.

@@ -54,12 +54,12 @@ impl Pool {
     }
 
     /// Answers `true` once the block is on disk or with the node.
-    pub(super) fn answer_when_safe(&mut self, conn: ConnId, id: RequestId, hash: Hash) {
+    pub(super) fn answer_when_safe(&mut self, conn: ConnId, id: RequestId<'_>, hash: Hash) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         match self.found.get(&hash) {
             Some(Kept::NotYet | Kept::Never) => session.park(id, hash),
             // What is no longer waited for was judged.
-            Some(Kept::Safely) | None => session.answer(&id, "true"),
+            Some(Kept::Safely) | None => session.answer(id, "true"),
         }
     }
 

@@ -44,18 +44,21 @@ impl Pool {
         });
         let rules = self.config.port(port);
         let entrance = Entrance { rules, payment, address, now: now.mono };
-        self.sessions.insert(conn, Session::new(extranonce1, &entrance, limits));
+        self.sessions.insert(conn, Box::new(Session::new(extranonce1, &entrance, limits)));
         self.look_again(conn);
     }
 
     pub(super) fn on_received(&mut self, now: Now, conn: ConnId, bytes: &[u8]) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         session.heard = now.mono;
-        session.framing.push(bytes);
+        let mut lines = session.framing.push(bytes);
         while let Some(session) = self.sessions.get_mut(&conn) {
-            let request = match session.framing.next_line() {
-                Ok(Some(line)) => message::parse(&line),
-                Ok(None) => break,
+            let request = match lines.next_line() {
+                Ok(Some(line)) => message::parse(line),
+                Ok(None) => {
+                    session.framing.keep(lines);
+                    break;
+                }
                 Err(_) => return self.close(conn, CloseReason::LineTooLong),
             };
             let demand = session.admit(request);
@@ -68,12 +71,12 @@ impl Pool {
         self.look_again(conn);
     }
 
-    fn meet(&mut self, now: Now, conn: ConnId, demand: Demand) {
+    fn meet(&mut self, now: Now, conn: ConnId, demand: Demand<'_>) {
         match demand {
             Demand::Nothing => {}
-            Demand::Resume { id, extranonce1 } => self.on_resume(conn, &id, extranonce1),
+            Demand::Resume { id, extranonce1 } => self.on_resume(conn, id, extranonce1),
             Demand::Authorized(worker) => {
-                let agent = self.sessions.get(&conn).map_or("", Session::agent);
+                let agent = self.sessions.get(&conn).map_or("", |session| session.agent());
                 let (worker, agent) = (shorten(&worker), shorten(agent));
                 info!(%conn, ?worker, ?agent, "miner authorized");
             }
@@ -83,7 +86,7 @@ impl Pool {
                     session.say(&message::show_message(&why.to_string()));
                 }
             }
-            Demand::Transactions { id, job } => self.on_transactions(now, conn, &id, job),
+            Demand::Transactions { id, job } => self.on_transactions(now, conn, id, job),
             Demand::Judge { id, worker, candidate, refuse } => {
                 self.on_candidate(now, conn, id, &worker, &candidate, refuse);
             }
@@ -93,7 +96,7 @@ impl Pool {
 
     /// A miner that lost its connection wants its part of the search space back, so that what it
     /// found meanwhile still counts (cgminer hands that in for two minutes).
-    fn on_resume(&mut self, conn: ConnId, id: &RequestId, wanted: Extranonce1) {
+    fn on_resume(&mut self, conn: ConnId, id: RequestId<'_>, wanted: Extranonce1) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         // Only from where it was: an extranonce1 is no secret.
         let is_his = self.remains.get(&wanted).is_some_and(|left| left.address == session.address);
@@ -108,7 +111,7 @@ impl Pool {
         session.subscribe(id);
     }
 
-    fn on_transactions(&mut self, now: Now, conn: ConnId, id: &RequestId, name: JobId) {
+    fn on_transactions(&mut self, now: Now, conn: ConnId, id: RequestId<'_>, name: JobId) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let Some((job, _)) = self.jobs.find(now.mono, name) else {
             return session.refuse(id, &Reject::JobNotFound);
@@ -150,7 +153,7 @@ impl Pool {
     }
 
     /// Lets go of everything that the session held, but for what a miner may come back for.
-    fn end(&mut self, conn: ConnId, session: Session) {
+    fn end(&mut self, conn: ConnId, session: Box<Session>) {
         self.schedule.forget(conn);
         if let Some(count) = self.addresses.get_mut(&session.address) {
             *count -= 1;

@@ -27,14 +27,14 @@ impl Pool {
         &mut self,
         now: Now,
         conn: ConnId,
-        id: RequestId,
+        id: RequestId<'_>,
         worker: &str,
         candidate: &Candidate,
         barred: Option<Reject>,
     ) {
         let Some(session) = self.sessions.get_mut(&conn) else { return };
         let Some((job, standing)) = self.jobs.find(now.mono, candidate.job) else {
-            return self.refuse(now, conn, &id, &barred.unwrap_or(Reject::JobNotFound));
+            return self.refuse(now, conn, id, &barred.unwrap_or(Reject::JobNotFound));
         };
         let one = session.extranonce1;
         let terms = session.terms_of(candidate.job).cloned();
@@ -60,7 +60,7 @@ impl Pool {
             })
             .or_else(|| self.enter(&job, &evaluation));
         if let Some(why) = refusal {
-            return self.refuse(now, conn, &id, &why);
+            return self.refuse(now, conn, id, &why);
         }
         if let (Some(session), Some(terms)) = (self.sessions.get_mut(&conn), &terms) {
             session.rejects = 0;
@@ -71,7 +71,7 @@ impl Pool {
         if is_block {
             self.answer_when_safe(conn, id, evaluation.hash);
         } else if let Some(session) = self.sessions.get_mut(&conn) {
-            session.answer(&id, "true");
+            session.answer(id, "true");
         }
     }
 
@@ -104,7 +104,7 @@ impl Pool {
         self.journal.append(now.mono, share);
     }
 
-    fn refuse(&mut self, now: Now, conn: ConnId, id: &RequestId, why: &Reject) {
+    fn refuse(&mut self, now: Now, conn: ConnId, id: RequestId<'_>, why: &Reject) {
         self.counters.shares_rejected += 1;
         debug!(%conn, "share refused: {why}");
         if let Some(session) = self.sessions.get_mut(&conn) {

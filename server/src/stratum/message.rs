@@ -4,6 +4,8 @@
 //! ids are opaque: whatever JSON value a miner sends comes back byte for byte, for some send null,
 //! some strings, and some the same number for every request (MINERS).
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::reject::Reject;
@@ -21,28 +23,36 @@ pub use request::parse;
 const VERSION_QUESTION: &str = "9001";
 
 /// A request's id as it was written: any JSON value.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RequestId(Box<str>);
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RequestId<'a>(&'a str);
 
-impl RequestId {
+impl<'a> RequestId<'a> {
     /// What answers a request that had none, or that could not be read.
-    pub fn null() -> Self {
-        Self("null".into())
+    pub const NULL: Self = Self("null");
+
+    /// The id, for an answer that has to wait.
+    pub(super) fn keep(self) -> Box<str> {
+        self.0.into()
+    }
+
+    /// What was kept, as an id.
+    pub(super) fn kept(text: &'a str) -> Self {
+        Self(text)
     }
 }
 
 /// One line from a miner.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Request {
+pub struct Request<'a> {
     /// Echoed in the reply.
-    pub id: RequestId,
+    pub id: RequestId<'a>,
     /// What is asked; a reason when it cannot be understood.
-    pub call: Result<Call, Reject>,
+    pub call: Result<Call<'a>, Reject>,
 }
 
 /// What miners ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Call {
+pub enum Call<'a> {
     /// `mining.subscribe`.
     Subscribe {
         /// The program's name, such as `cgminer/4.12.0`, when it gave one.
@@ -65,7 +75,7 @@ pub enum Call {
     /// `mining.submit`, with a reason when its fields cannot be a candidate.
     Submit {
         /// The worker's name.
-        worker: String,
+        worker: Cow<'a, str>,
         /// The fields, parsed.
         candidate: Result<Candidate, Reject>,
     },
@@ -97,13 +107,18 @@ pub struct Configure {
     pub difficulty_min: Option<Difficulty>,
 }
 
-/// A reply whose result is `result`, JSON text.
-pub fn reply(id: &RequestId, result: &str) -> String {
-    format!("{{\"id\":{},\"result\":{result},\"error\":null}}\n", id.0)
+/// Appends a reply whose result is `result`, JSON text.
+pub fn reply(line: &mut String, id: RequestId<'_>, result: &str) {
+    let parts = ["{\"id\":", id.0, ",\"result\":", result, ",\"error\":null}\n"];
+    // At once, and for a lone reply no more than it is.
+    line.reserve(parts.iter().map(|part| part.len()).sum());
+    for part in parts {
+        line.push_str(part);
+    }
 }
 
 /// A reply that refuses.
-pub fn refusal(id: &RequestId, why: &Reject) -> String {
+pub fn refusal(id: RequestId<'_>, why: &Reject) -> String {
     let message = serde_json::Value::from(why.to_string());
     let code = why.code();
     format!("{{\"id\":{},\"result\":null,\"error\":[{code},{message},null]}}\n", id.0)
@@ -191,7 +206,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
 
-    fn call(line: &str) -> Result<Call, Reject> {
+    fn call(line: &str) -> Result<Call<'_>, Reject> {
         parse(line.as_bytes()).call
     }
 
@@ -200,10 +215,12 @@ mod tests {
         for id in ["null", "7", "\"auth\"", "1.50", "-0", "\"\\u0041\"", "[1, 2]", "1e2"] {
             let line = format!("{{\"id\": {id} , \"method\":\"x\",\"params\":[]}}");
             let expected = format!("{{\"id\":{id},\"result\":true,\"error\":null}}\n");
-            assert_eq!(reply(&parse(line.as_bytes()).id, "true"), expected);
+            let mut said = String::new();
+            reply(&mut said, parse(line.as_bytes()).id, "true");
+            assert_eq!(said, expected);
         }
         let none = parse(br#"{"method":"mining.ping"}"#);
-        assert_eq!((none.id, none.call), (RequestId::null(), Ok(Call::Ping)));
+        assert_eq!((none.id, none.call), (RequestId::NULL, Ok(Call::Ping)));
     }
 
     #[test]
@@ -217,7 +234,7 @@ mod tests {
             version_bits: None,
         };
         let check = |params: &str, candidate| {
-            let worker = "w".to_owned();
+            let worker = Cow::Borrowed("w");
             let line = format!("{{\"id\":1,\"method\":\"mining.submit\",\"params\":[{params}]}}");
             assert_eq!(call(&line), Ok(Call::Submit { worker, candidate }), "{params}");
         };
@@ -244,6 +261,33 @@ mod tests {
             r#""w","000000010000000f","00000000000000ab",5,"9c8f1""#,
             bad("ntime must be up to 8 hex digits"),
         );
+    }
+
+    /// What is read in one go and what is not is the same: each line in a spelling that the short
+    /// way takes, and in one that it leaves to the long one.
+    #[test]
+    fn the_short_way_and_the_long_one_agree() {
+        let params = r#""w.1","000000010000000f","00000000000000ab","6a1b2c3d","9c8f1","2000""#;
+        let short = format!("{{\"id\":7,\"method\":\"mining.submit\",\"params\":[{params}]}}");
+        let expected = parse(short.as_bytes());
+        assert!(matches!(&expected.call, Ok(Call::Submit { candidate: Ok(_), .. })));
+        for (plain, other) in [
+            ("mining", "m\\u0069ning"),
+            ("w.1", "\\u0077.1"),
+            ("9c8f1", "9c\\u0038f1"),
+            ("\"2000\"", "\"2000\",null"),
+            ("\"2000\"", "\"2000\",\"x\""),
+            ("{", "{\"x\":[],"),
+            ("}", ",\"result\":5}"),
+        ] {
+            let long = short.replacen(plain, other, 1);
+            assert_ne!(long, short);
+            assert_eq!(parse(long.as_bytes()), expected, "{long}");
+        }
+        for (plain, other) in [("\"params\"", "\"id\":7,\"params\""), ("]}", "]} x"), ("w", "\t")] {
+            let bad = short.replacen(plain, other, 1);
+            assert_eq!(call(&bad), Err(Reject::Malformed), "{bad}");
+        }
     }
 
     #[test]
@@ -344,7 +388,7 @@ mod tests {
     #[test]
     fn refusals_are_slush_arrays() {
         let id = parse(br#"{"id":"a","method":"m"}"#).id;
-        let line = refusal(&id, &Reject::LowDifficulty);
+        let line = refusal(id, &Reject::LowDifficulty);
         let expected = "{\"id\":\"a\",\"result\":null,\
                         \"error\":[23,\"Above target (low difficulty share)\",null]}\n";
         assert_eq!(line, expected);

@@ -3,7 +3,7 @@
 //! **Invariant:** replies leave in the order of their requests; a reply that waits for a block to
 //! be safe holds back the replies behind it, never a job.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -33,14 +33,14 @@ use terms::Told;
 
 /// What a request asks of the pool.
 #[derive(Debug)]
-pub enum Demand {
+pub enum Demand<'a> {
     /// It is dealt with.
     Nothing,
     /// It wants to go on with the session that had this extranonce1, if it can be had; then
     /// [`Session::subscribe`] answers.
     Resume {
         /// Answered under this id.
-        id: RequestId,
+        id: RequestId<'a>,
         /// What the earlier session searched under.
         extranonce1: Extranonce1,
     },
@@ -51,16 +51,16 @@ pub enum Demand {
     /// The transactions of this job are asked for.
     Transactions {
         /// Answered under this id.
-        id: RequestId,
+        id: RequestId<'a>,
         /// Of which job.
         job: JobId,
     },
     /// A candidate to judge, and the id to answer under.
     Judge {
         /// Answered under this id.
-        id: RequestId,
+        id: RequestId<'a>,
         /// Who says that he found it.
-        worker: String,
+        worker: Cow<'a, str>,
         /// What was submitted.
         candidate: Candidate,
         /// Why it is refused whatever the judgement, unless it is a block.
@@ -135,7 +135,8 @@ pub struct Session {
     pub rejects: u32,
     payment: Payment,
     subscribed: bool,
-    workers: BTreeSet<String>,
+    /// Few: a connection may have so many and no more.
+    workers: Vec<String>,
     workers_max: usize,
     worker_bytes_max: usize,
     mask: u32,
@@ -163,7 +164,7 @@ impl Session {
             rejects: 0,
             payment,
             subscribed: false,
-            workers: BTreeSet::new(),
+            workers: Vec::new(),
             workers_max: limits.workers,
             worker_bytes_max: limits.worker_bytes,
             mask: 0,
@@ -203,13 +204,13 @@ impl Session {
     }
 
     /// Answers `request` as far as that needs nobody else.
-    pub fn admit(&mut self, request: Request) -> Demand {
+    pub fn admit<'a>(&mut self, request: Request<'a>) -> Demand<'a> {
         let Request { id, call } = request;
         let call = match call {
             Ok(call) => call,
             Err(why) => {
                 let garbage = why == Reject::Malformed;
-                self.refuse(&id, &why);
+                self.refuse(id, &why);
                 self.garbage_left = self.garbage_left.saturating_sub(u32::from(garbage));
                 let over = garbage && self.garbage_left == 0;
                 return if over { Demand::Garbage } else { Demand::Nothing };
@@ -220,32 +221,32 @@ impl Session {
                 self.learn_agent(agent.unwrap_or_default());
                 match resume.filter(|_| !self.subscribed) {
                     Some(extranonce1) => return Demand::Resume { id, extranonce1 },
-                    None => self.subscribe(&id),
+                    None => self.subscribe(id),
                 }
             }
-            Call::Authorize { worker, password } => return self.authorize(&id, worker, &password),
+            Call::Authorize { worker, password } => return self.authorize(id, worker, &password),
             Call::Configure(wishes) => {
                 let result = self.configure(&wishes);
-                self.answer(&id, &result);
+                self.answer(id, &result);
             }
             Call::Suggest(difficulty) => {
                 if let Some(difficulty) = difficulty {
                     self.vardiff.suggest(difficulty);
                 }
-                self.answer(&id, "true");
+                self.answer(id, "true");
             }
             Call::Submit { worker, candidate } => return self.submit(id, worker, candidate),
-            Call::Courtesy => self.answer(&id, "true"),
+            Call::Courtesy => self.answer(id, "true"),
             Call::MultiVersion => {
                 // What was negotiated since goes first.
                 if self.mask_told.is_none() {
                     self.mask = VERSION_ROLLING_MASK;
                 }
-                self.answer(&id, "true");
+                self.answer(id, "true");
             }
-            Call::Ping => self.answer(&id, "\"pong\""),
+            Call::Ping => self.answer(id, "\"pong\""),
             Call::GetTransactions(Some(job)) => return Demand::Transactions { id, job },
-            Call::GetTransactions(None) => self.refuse(&id, &Reject::JobNotFound),
+            Call::GetTransactions(None) => self.refuse(id, &Reject::JobNotFound),
             Call::Version(agent) => self.learn_agent(agent),
             Call::Reply => {}
         }
@@ -253,7 +254,7 @@ impl Session {
     }
 
     /// Answers a subscription, the same each time.
-    pub fn subscribe(&mut self, id: &RequestId) {
+    pub fn subscribe(&mut self, id: RequestId<'_>) {
         self.subscribed = true;
         let result = message::subscribe_result(self.extranonce1);
         self.answer(id, &result);
@@ -273,15 +274,15 @@ impl Session {
         self.given.map(|_| Remains { address: self.address, told: self.told })
     }
 
-    fn submit(
+    fn submit<'a>(
         &mut self,
-        id: RequestId,
-        worker: String,
+        id: RequestId<'a>,
+        worker: Cow<'a, str>,
         candidate: Result<Candidate, Reject>,
-    ) -> Demand {
+    ) -> Demand<'a> {
         let refuse = if !self.subscribed {
             Some(Reject::NotSubscribed)
-        } else if !self.workers.contains(&worker) {
+        } else if !self.has_worker(&worker) {
             Some(Reject::Unauthorized)
         } else {
             None
@@ -290,10 +291,14 @@ impl Session {
             // A block is a block, even from somebody who may not mine here.
             Ok(candidate) => Demand::Judge { id, worker, candidate, refuse },
             Err(why) => {
-                self.refuse(&id, &refuse.unwrap_or(why));
+                self.refuse(id, &refuse.unwrap_or(why));
                 Demand::Nothing
             }
         }
+    }
+
+    fn has_worker(&self, name: &str) -> bool {
+        self.workers.iter().any(|worker| worker == name)
     }
 
     /// Which time `job` would be given to this session now.
@@ -361,17 +366,17 @@ impl Session {
     }
 
     /// Answers with `result`, JSON text.
-    pub fn answer(&mut self, id: &RequestId, result: &str) {
-        self.outbox.owe(message::reply(id, result));
+    pub fn answer(&mut self, id: RequestId<'_>, result: &str) {
+        self.outbox.answer(id, result);
     }
 
     /// Answers with a refusal.
-    pub fn refuse(&mut self, id: &RequestId, why: &Reject) {
+    pub fn refuse(&mut self, id: RequestId<'_>, why: &Reject) {
         self.outbox.owe(message::refusal(id, why));
     }
 
     /// Answers `true` once [`Self::block_is_safe`] is called with `hash`.
-    pub fn park(&mut self, id: RequestId, hash: Hash) {
+    pub fn park(&mut self, id: RequestId<'_>, hash: Hash) {
         self.outbox.park(id, hash);
     }
 

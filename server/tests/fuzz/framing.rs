@@ -1,6 +1,5 @@
 //! Lines out of bytes, however the bytes were cut: the same as a plain reading of the whole.
 
-use bytes::Bytes;
 use server::stratum::framing::{Framing, LineTooLong};
 
 /// The first byte is the longest line allowed, the second how many bytes come at a time; the rest
@@ -12,11 +11,11 @@ pub(crate) fn run(input: &[u8]) {
     let mut found = Vec::new();
     let mut is_over = false;
     for bytes in stream.chunks(usize::from(*step).max(1)) {
-        framing.push(bytes);
+        let mut lines = framing.push(bytes);
         loop {
-            match framing.next_line() {
+            match lines.next_line() {
                 Ok(None) => break,
-                Ok(Some(line)) => found.push(line),
+                Ok(Some(line)) => found.push(line.to_vec()),
                 Err(LineTooLong) => {
                     is_over = true;
                     break;
@@ -26,6 +25,7 @@ pub(crate) fn run(input: &[u8]) {
         if is_over {
             break;
         }
+        framing.keep(lines);
     }
     let (expected, should_be_over) = read_whole(stream, line_bytes_max);
     assert_eq!(found, expected);
@@ -33,7 +33,7 @@ pub(crate) fn run(input: &[u8]) {
 }
 
 /// All lines up to the first that is too long, and whether there is one.
-fn read_whole(stream: &[u8], line_bytes_max: usize) -> (Vec<Bytes>, bool) {
+fn read_whole(stream: &[u8], line_bytes_max: usize) -> (Vec<Vec<u8>>, bool) {
     let mut lines = Vec::new();
     for piece in stream.split_inclusive(|byte| *byte == b'\n') {
         let line = piece.strip_suffix(b"\n");
@@ -41,7 +41,7 @@ fn read_whole(stream: &[u8], line_bytes_max: usize) -> (Vec<Bytes>, bool) {
             return (lines, true);
         }
         if let Some(text) = line.map(<[u8]>::trim_ascii).filter(|text| !text.is_empty()) {
-            lines.push(Bytes::copy_from_slice(text));
+            lines.push(text.to_vec());
         }
     }
     (lines, false)

@@ -9,13 +9,15 @@ use server::stratum::reject::Reject;
 pub(crate) fn run(input: &[u8]) {
     let line = input.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let request = message::parse(line.trim_ascii());
-    echo(&request.id, &message::reply(&request.id, "true"), "\"result\":true,\"error\":null}\n");
+    let mut reply = String::new();
+    message::reply(&mut reply, request.id, "true");
+    echo(request.id, &reply, "\"result\":true,\"error\":null}\n");
     match request.call {
-        Err(why) => refuse(&request.id, &why),
+        Err(why) => refuse(request.id, &why),
         Ok(Call::Submit { worker, candidate }) => {
             show(&worker);
             if let Err(why) = candidate {
-                refuse(&request.id, &why);
+                refuse(request.id, &why);
             }
         }
         Ok(Call::Authorize { worker, .. }) => show(&worker),
@@ -48,7 +50,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-fn refuse(id: &RequestId, why: &Reject) {
+fn refuse(id: RequestId<'_>, why: &Reject) {
     let line = message::refusal(id, why);
     echo(id, &line, "null]}\n");
     let start = line.find("\"error\":[").expect("it has an error");
@@ -57,10 +59,10 @@ fn refuse(id: &RequestId, why: &Reject) {
     assert!((20..=25).contains(&error[0].as_i64().unwrap_or(0)), "a code of Stratum's: {error}");
 }
 
-fn echo(id: &RequestId, line: &str, end: &str) {
+fn echo(id: RequestId<'_>, line: &str, end: &str) {
     assert!(line.ends_with(end) && line.matches('\n').count() == 1, "{line}");
     let read = message::parse(line.trim_ascii_end().as_bytes());
-    assert_eq!((&read.id, read.call), (id, Ok(Call::Reply)), "{line}");
+    assert_eq!((read.id, read.call), (id, Ok(Call::Reply)), "{line}");
 }
 
 /// Whatever a stranger calls himself, a screen is shown that and no more.

@@ -1,8 +1,10 @@
 //! One line from a miner, read: every spelling that real firmware has (MINERS 1).
 
+use core::fmt;
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{Call, Configure, Request, RequestId, VERSION_QUESTION};
@@ -24,23 +26,76 @@ struct Wire<'a> {
     result: Option<&'a RawValue>,
 }
 
+/// A submission as almost all firmware writes it, read in one go: strings without escapes, five of
+/// them or six. Whatever is different goes the long way, which also says what is wrong with it.
+#[derive(Deserialize)]
+struct Submission<'a> {
+    #[serde(borrow)]
+    id: &'a RawValue,
+    method: &'a str,
+    params: Fields<'a>,
+}
+
+/// The strings of a submission, and how many they are.
+#[derive(Default)]
+struct Fields<'a> {
+    texts: [&'a str; 6],
+    count: usize,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("up to six strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut each: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(text) = each.next_element()? {
+                    let count = fields.count;
+                    let place = fields.texts.get_mut(count);
+                    *place.ok_or_else(|| A::Error::invalid_length(count, &self))? = text;
+                    fields.count += 1;
+                }
+                Ok(fields)
+            }
+        }
+
+        deserializer.deserialize_seq(Each)
+    }
+}
+
 /// Reads one line. Never fails: what cannot be understood is a request with a reason to refuse it.
-pub fn parse(line: &[u8]) -> Request {
-    let wire = core::str::from_utf8(line).ok().and_then(|line| {
-        let object = line.starts_with('{');
-        object.then(|| serde_json::from_str::<Wire<'_>>(line).ok()).flatten()
-    });
-    let Some(wire) = wire else {
-        return Request { id: RequestId::null(), call: Err(Reject::Malformed) };
+pub fn parse(line: &[u8]) -> Request<'_> {
+    let line = core::str::from_utf8(line).ok().filter(|line| line.starts_with('{'));
+    if let Some(request) = line.and_then(parse_submission) {
+        return request;
+    }
+    let Some(wire) = line.and_then(|line| serde_json::from_str::<Wire<'_>>(line).ok()) else {
+        return Request { id: RequestId::NULL, call: Err(Reject::Malformed) };
     };
-    let id = wire.id.map_or_else(RequestId::null, |id| RequestId(id.get().into()));
+    let id = wire.id.map_or(RequestId::NULL, |id| RequestId(id.get()));
     Request { id, call: parse_call(&wire) }
 }
 
-fn parse_call(wire: &Wire<'_>) -> Result<Call, Reject> {
+fn parse_submission(line: &str) -> Option<Request<'_>> {
+    let Submission { id, method, params } = serde_json::from_str(line).ok()?;
+    let worker = Cow::Borrowed(*params.texts.first()?);
+    let texts = params.texts.map(Some);
+    let fields = texts.get(1..params.count).filter(|_| method == "mining.submit")?;
+    let call = Call::Submit { worker, candidate: parse_candidate(fields) };
+    Some(Request { id: RequestId(id.get()), call: Ok(call) })
+}
+
+fn parse_call<'a>(wire: &Wire<'a>) -> Result<Call<'a>, Reject> {
     let Some(method) = wire.method else { return Ok(parse_reply(wire)) };
     let method = text(method).ok_or(Reject::Malformed)?;
-    let params: Vec<&RawValue> = match wire.params {
+    let params: Vec<&'a RawValue> = match wire.params {
         None => Vec::new(),
         Some(params) => serde_json::from_str(params.get())
             .map_err(|_| Reject::BadParameter("params must be an array"))?,
@@ -60,8 +115,13 @@ fn parse_call(wire: &Wire<'_>) -> Result<Call, Reject> {
         },
         "mining.configure" => Ok(Call::Configure(parse_configure(&params)?)),
         "mining.submit" => {
-            let worker = string(&params, 0).unwrap_or_default();
-            Ok(Call::Submit { worker, candidate: parse_candidate(&params) })
+            let worker = params.first().and_then(|raw| text(raw)).unwrap_or_default();
+            // A sixth that is null is none.
+            let bits = params.get(5).filter(|raw| raw.get() != "null");
+            let fields = params.iter().take(5).chain(bits).skip(1);
+            let texts: Vec<Option<Cow<'_, str>>> = fields.map(|raw| text(raw)).collect();
+            let fields: Vec<Option<&str>> = texts.iter().map(Option::as_deref).collect();
+            Ok(Call::Submit { worker, candidate: parse_candidate(&fields) })
         }
         "mining.suggest_difficulty" => parse_suggestion(&params),
         "mining.suggest_target" => parse_suggested_target(&params),
@@ -79,14 +139,14 @@ fn parse_call(wire: &Wire<'_>) -> Result<Call, Reject> {
 }
 
 /// Of all replies only the one to `client.get_version` tells something.
-fn parse_reply(wire: &Wire<'_>) -> Call {
+fn parse_reply<'a>(wire: &Wire<'a>) -> Call<'a> {
     let ours = wire.id.is_some_and(|id| id.get() == VERSION_QUESTION);
     let version = wire.result.filter(|_| ours).and_then(text);
     version.map_or(Call::Reply, |version| Call::Version(version.into_owned()))
 }
 
 /// A number, or one in quotes, as cpuminer-opt has it.
-fn parse_suggestion(params: &[&RawValue]) -> Result<Call, Reject> {
+fn parse_suggestion(params: &[&RawValue]) -> Result<Call<'static>, Reject> {
     let why = Reject::BadParameter("the difficulty must be a number such as 1000 or 0.001");
     let raw = params.first().ok_or_else(|| why.clone())?;
     match difficulty(raw) {
@@ -101,7 +161,7 @@ fn difficulty(raw: &RawValue) -> Result<Difficulty, DifficultyError> {
 }
 
 /// 64 hex digits, the most significant first.
-fn parse_suggested_target(params: &[&RawValue]) -> Result<Call, Reject> {
+fn parse_suggested_target(params: &[&RawValue]) -> Result<Call<'static>, Reject> {
     let digits = params.first().and_then(|raw| text(raw));
     let bytes: [u8; 32] = digits
         .and_then(|digits| hex::decode_array(&digits))
@@ -135,22 +195,22 @@ fn parse_configure(params: &[&RawValue]) -> Result<Configure, Reject> {
     Ok(Configure { extensions, mask, bits_min, difficulty_min })
 }
 
-fn parse_candidate(params: &[&RawValue]) -> Result<Candidate, Reject> {
-    let field = |place: usize, why| params.get(place).and_then(|raw| text(raw)).ok_or(why);
+/// Of what follows the worker's name: strings, where they are some.
+fn parse_candidate(fields: &[Option<&str>]) -> Result<Candidate, Reject> {
+    let field = |place: usize, why| fields.get(place).copied().flatten().ok_or(why);
     let number = |place, why: &'static str| {
         let why = Reject::BadParameter(why);
-        hex::decode_u32(&field(place, why.clone())?).ok_or(why)
+        hex::decode_u32(field(place, why.clone())?).ok_or(why)
     };
-    let job = field(1, Reject::BadParameter("the job id must be a string"))?;
+    let job = field(0, Reject::BadParameter("the job id must be a string"))?;
     let job = job.parse().map_err(|()| Reject::JobNotFound)?;
     let why = Reject::BadParameter("extranonce2 must be 16 hex digits");
-    let extranonce2 = hex::decode_array(&field(2, why.clone())?).ok_or(why)?;
-    let time = UnixTime(number(3, "ntime must be up to 8 hex digits")?);
-    let nonce = number(4, "the nonce must be up to 8 hex digits")?;
-    let version_bits = match params.get(5) {
+    let extranonce2 = hex::decode_array(field(1, why.clone())?).ok_or(why)?;
+    let time = UnixTime(number(2, "ntime must be up to 8 hex digits")?);
+    let nonce = number(3, "the nonce must be up to 8 hex digits")?;
+    let version_bits = match fields.get(4) {
         None => None,
-        Some(raw) if raw.get() == "null" => None,
-        Some(_) => Some(number(5, "the version bits must be up to 8 hex digits")?),
+        Some(_) => Some(number(4, "the version bits must be up to 8 hex digits")?),
     };
     Ok(Candidate { job, extranonce2, time, nonce, version_bits })
 }

@@ -25,8 +25,13 @@ impl Session {
         self.agent = agent;
     }
 
-    pub(super) fn authorize(&mut self, id: &RequestId, worker: String, password: &str) -> Demand {
-        if self.workers.contains(&worker) {
+    pub(super) fn authorize(
+        &mut self,
+        id: RequestId<'_>,
+        worker: String,
+        password: &str,
+    ) -> Demand<'static> {
+        if self.has_worker(&worker) {
             self.answer(id, "true");
             return Demand::Nothing;
         }
@@ -49,7 +54,8 @@ impl Session {
             self.vardiff.fix(fixed);
         }
         self.answer(id, "true");
-        self.workers.insert(worker.clone());
+        self.workers.reserve_exact(1);
+        self.workers.push(worker.clone());
         Demand::Authorized(worker)
     }
 

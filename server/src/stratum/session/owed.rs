@@ -13,7 +13,7 @@ enum Owed {
     /// It may leave.
     Ready(String),
     /// It waits for the block with this hash; then it is `true`.
-    Parked(RequestId, Hash),
+    Parked(Box<str>, Hash),
 }
 
 /// Everything that one connection is to be sent.
@@ -30,13 +30,25 @@ impl Outbox {
         self.waiting.push_str(line);
     }
 
-    pub(super) fn owe(&mut self, reply: String) {
-        self.owed.push_back(Owed::Ready(reply));
-        self.release();
+    /// A reply whose result is `result`, JSON text; almost always written where it leaves from.
+    pub(super) fn answer(&mut self, id: RequestId<'_>, result: &str) {
+        if self.owed.is_empty() {
+            return message::reply(&mut self.waiting, id, result);
+        }
+        let mut reply = String::new();
+        message::reply(&mut reply, id, result);
+        self.owe(reply);
     }
 
-    pub(super) fn park(&mut self, id: RequestId, hash: Hash) {
-        self.owed.push_back(Owed::Parked(id, hash));
+    pub(super) fn owe(&mut self, reply: String) {
+        if self.owed.is_empty() {
+            return self.waiting.push_str(&reply);
+        }
+        self.owed.push_back(Owed::Ready(reply));
+    }
+
+    pub(super) fn park(&mut self, id: RequestId<'_>, hash: Hash) {
+        self.owed.push_back(Owed::Parked(id.keep(), hash));
     }
 
     pub(super) fn block_is_safe(&mut self, hash: Hash) {
@@ -44,7 +56,9 @@ impl Outbox {
             if let Owed::Parked(id, waits_for) = owed
                 && *waits_for == hash
             {
-                *owed = Owed::Ready(message::reply(id, "true"));
+                let mut reply = String::new();
+                message::reply(&mut reply, RequestId::kept(id), "true");
+                *owed = Owed::Ready(reply);
             }
         }
         self.release();

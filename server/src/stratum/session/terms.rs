@@ -48,6 +48,8 @@ impl Told {
         // A job that is given again has terms of its own, which say that it was given.
         if !same || job.revision > 0 {
             let (target, form) = (difficulty.to_target(), Arc::clone(form));
+            // Most sessions have one for hours.
+            self.terms.reserve_exact(1);
             self.terms.push_back(Terms { from, difficulty, target, form });
         }
     }

@@ -17,7 +17,7 @@ fn session() -> Session {
     enter(PORT, Payment::Operator)
 }
 
-fn say(session: &mut Session, line: &str) -> (Demand, String) {
+fn say<'a>(session: &mut Session, line: &'a str) -> (Demand<'a>, String) {
     let demand = session.admit(message::parse(line.as_bytes()));
     let said = session.take_outbox().unwrap_or_default();
     (demand, String::from_utf8(said.to_vec()).expect("JSON is UTF-8"))
@@ -146,10 +146,11 @@ fn who_mines_for_himself_names_one_address() {
     let mut session = enter(PORT, solo);
     let mut authorize = |name: &str| {
         let line = format!("{{\"id\":1,\"method\":\"mining.authorize\",\"params\":[\"{name}\"]}}");
-        say(&mut session, &line)
+        let (demand, said) = say(&mut session, &line);
+        (matches!(demand, Demand::NotAuthorized(Reject::Payee(_))), said)
     };
-    let (demand, said) = authorize("worker");
-    assert!(matches!(demand, Demand::NotAuthorized(Reject::Payee(_))));
+    let (is_refused, said) = authorize("worker");
+    assert!(is_refused);
     assert!(said.contains("[24,\"The user name is not an address: mine with ADDRESS"), "{said}");
     assert!(authorize(&format!("{address}.one")).1.contains("true"));
     assert!(authorize(&format!("{address}.two")).1.contains("true"));
