@@ -18,6 +18,7 @@ use server::config::{Config, Limits, Miners, NodeRole, PortId};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::mining::job::JobId;
+use server::mining::share::Candidate;
 use server::node::rpc::HttpReply;
 use server::pool::Counters;
 use server::pool::action::{Action, CallId, WriteId};
@@ -98,12 +99,21 @@ impl Rig {
     /// So many lines for the current job, each a share that nobody submitted before, from each
     /// miner in turn.
     pub fn lines(&mut self, count: u64) -> Vec<(ConnId, Bytes)> {
+        self.lines_of(count, 1)
+    }
+
+    /// The same, with so many nonces in a row for one extranonce2: 65,536 at most.
+    pub fn lines_of(&mut self, count: u64, nonces: u64) -> Vec<(ConnId, Bytes)> {
         let miners = self.miners.iter().cycle();
-        let first = self.submitted;
-        self.submitted += count;
+        // A new extranonce2 to begin with, whatever came before.
+        let first = self.submitted.next_multiple_of(nonces);
+        self.submitted = first + count;
         let (job, time) = (self.job, self.now.wall.seconds());
-        let line =
-            |(number, conn): (u64, &ConnId)| (*conn, submit_line(&candidate(job, time, number)));
+        let line = |(number, conn): (u64, &ConnId)| {
+            let extranonce2 = (number / nonces).to_be_bytes();
+            let candidate = Candidate { extranonce2, ..candidate(job, time, number) };
+            (*conn, submit_line(&candidate))
+        };
         (first..self.submitted).zip(miners).map(line).collect()
     }
 
@@ -240,5 +250,27 @@ mod tests {
         let counters = rig.counters();
         assert_eq!((counters.shares_accepted, counters.shares_rejected), (56, 0));
         assert_eq!((counters.jobs, counters.blocks_found), (9, 0));
+    }
+    /// A read is answered with one allocation or two, however many shares it brings.
+    #[test]
+    fn no_share_costs_an_allocation() {
+        const SHARES: u64 = 256;
+        for nonces in [1, 1_000] {
+            let [tip, _] = two_tips(10);
+            let mut rig = Rig::new(tip, 1);
+            let mut read = |count| -> (ConnId, Bytes) {
+                let lines = rig.lines_of(count, nonces);
+                let bytes: Vec<Bytes> = lines.into_iter().map(|(_, line)| line).collect();
+                (ConnId(0), bytes.concat().into())
+            };
+            // What is remembered of shares grows by doubling, and has room for these then.
+            let (warm_up, counted) = (read(5 * SHARES), read(SHARES));
+            rig.say(warm_up.0, warm_up.1);
+            let spent = allocation_counter::measure(|| {
+                rig.say(counted.0, counted.1.clone());
+            });
+            assert_eq!(rig.counters().shares_accepted, 6 * SHARES);
+            assert!(spent.count_total < SHARES / 8, "{nonces}: {spent:?}");
+        }
     }
 }
