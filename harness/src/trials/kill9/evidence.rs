@@ -15,7 +15,7 @@ use super::super::witness::{Reply, Submission, Testimony};
 
 /// What a crash may forget of ordinary shares: the tenth of a second that a batch waits, and the
 /// time of one write, which is long where the disk has other work.
-const FORGOTTEN_MAX: Duration = Duration::from_secs(2);
+const FORGOTTEN_MAX: Duration = Duration::from_secs(5);
 /// Rounds after which some block must have been recovered by a restart, or that was not tried.
 const ROUNDS_TO_RECOVER: usize = 8;
 
