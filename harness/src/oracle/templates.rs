@@ -27,6 +27,9 @@ const TEMPLATES_MAX: usize = 2_048;
 /// The tag of an M7, wherever it stands.
 const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
 
+/// Hex digits of a job's id: the generation and its number.
+const JOB_ID_DIGITS: usize = 16;
+
 /// Judges what is mined.
 #[derive(Debug, Default)]
 pub(super) struct Templates {
@@ -209,17 +212,17 @@ impl Templates {
             let there = coinbase.output.iter().any(|output| output.script_pubkey == *kept);
             is("COIN-2", there, &|| format!("the output {kept:x} is missing"))?;
         }
-        self.own(scene, template, &expected, &one_each, small)
+        self.own(scene, template, &expected, &one_each, small || is_given_again(&given.job.id))
     }
 
-    /// Commitments that nobody bid for: ours, and only ours.
+    /// Commitments that nobody bid for: ours, and only ours; all of them, unless some `may_lack`.
     fn own(
         &self,
         scene: &Scene<'_>,
         template: &Template,
         expected: &Expected,
         there: &[(u8, HStar)],
-        small: bool,
+        may_lack: bool,
     ) -> Result<(), (&'static str, String)> {
         let taken = |slot: u8| {
             expected.bids.iter().any(|bid| bid.slot == slot)
@@ -250,12 +253,18 @@ impl Templates {
             let due = daemon.zero || self.said_lately.contains_key(&(place, template.parent));
             let there = there.iter().any(|(slot, _)| *slot == daemon.slot);
             let refused = self.refused.contains(&template.parent);
-            if due && !small && !refused && !there && !taken(daemon.slot) {
+            if due && !may_lack && !refused && !there && !taken(daemon.slot) {
                 return Err(("BMM-3", format!("slot {} carries no M7", daemon.slot)));
             }
         }
         Ok(())
     }
+}
+
+/// Whether a job was given before: then its id has a revision after the job's own. It is what it
+/// was when a daemon had not answered, and stays the last one where no later template can be used.
+const fn is_given_again(id: &str) -> bool {
+    id.len() > JOB_ID_DIGITS
 }
 
 /// Whether a miner's firmware holds small coinbases only.
