@@ -14,7 +14,7 @@ use harness::stack::RunningServer;
 use server::pool::Counters;
 use simminer::runtime::{MinerError, MinerEvent, Summary};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 const EVENTS: usize = 100_000;
 /// Shares a second of one miner; every second one is a block.
@@ -211,8 +211,12 @@ async fn nodes_come_and_go_and_miners_stay() {
         return;
     }
     let faults = [Fault::Stopped, Fault::Frozen, Fault::Killed];
-    let rigs: Vec<_> = faults.map(|how| tokio::spawn(nodes_come_and_go(how))).into();
-    for rig in rigs {
-        rig.await.unwrap();
+    let mut rigs = JoinSet::new();
+    for how in faults {
+        rigs.spawn(nodes_come_and_go(how));
+    }
+    // The first that fails is told of at once, and the others are let go.
+    while let Some(ended) = rigs.join_next().await {
+        ended.unwrap();
     }
 }

@@ -197,19 +197,22 @@ impl Bitcoind {
 impl Drop for Bitcoind {
     fn drop(&mut self) {
         let container = self.container.take();
-        if tokio::runtime::Handle::try_current().is_ok() {
+        // The container is removed by a request to the daemon, for which a runtime must be at hand.
+        // The one that this happens on may be at its end, because a test failed: a request on it
+        // would never be answered, and the failure never shown. So it is asked for elsewhere.
+        let removing = std::thread::Builder::new().name("remove-container".to_owned());
+        let removed = removing.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let _context = runtime.enter();
             drop(container);
-            return;
-        }
-        // The container is removed by a request to the daemon, so a runtime must be at hand even
-        // where the node outlived the one it was started on.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => {
-                let _context = runtime.enter();
-                drop(container);
+            std::io::Result::Ok(())
+        });
+        match removed.map(std::thread::JoinHandle::join) {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(cause))) | Err(cause) => {
+                tracing::error!(%cause, "no thread or runtime to remove a container with");
             }
-            Err(cause) => tracing::error!(%cause, "no runtime to remove a container with"),
+            Ok(Err(_panic)) => tracing::error!("a container may not have been removed"),
         }
     }
 }
