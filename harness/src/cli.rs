@@ -14,6 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+use crate::console::complain;
 use crate::load::command::LoadArguments;
 use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
 use crate::simulate::crashes::CrashesArguments;
@@ -204,11 +205,6 @@ fn watch_panics() -> watch::Receiver<bool> {
         panicked.send_replace(true);
     }));
     panics
-}
-
-#[expect(clippy::print_stderr, reason = "a command line program")]
-fn complain(problem: &str) {
-    eprintln!("harness: {problem}");
 }
 
 #[cfg(test)]

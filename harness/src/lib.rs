@@ -18,6 +18,7 @@
 //! referee of BIP-0300 and BIP-0301, which is proved on the verdicts of a real enforcer.
 
 pub mod cli;
+mod console;
 pub mod containers;
 pub mod contract;
 pub mod draft;

@@ -10,6 +10,7 @@ use super::report::Report;
 use super::stand::Stand;
 use super::{LoadError, LoadOptions, Mode, Target, run};
 use crate::cli::EXIT_FAILED;
+use crate::console::{complain, say};
 use crate::stack::process::program_beside_this_one;
 
 /// Who miners say they are, unless told otherwise.
@@ -147,21 +148,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a command line program")]
 fn print(report: &Report, json: bool) {
     if json {
         match serde_json::to_string(report) {
-            Ok(line) => println!("{line}"),
+            Ok(line) => say(&line),
             Err(error) => complain(&format!("cannot write the report: {error}")),
         }
     } else {
-        println!("{report}");
+        say(&report.to_string());
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a command line program")]
-fn complain(problem: &str) {
-    eprintln!("harness: {problem}");
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::canaries::{self, Caught};
 use super::{Run, add, run};
+use crate::console::{complain, say};
 use crate::oracle::sometimes;
 use crate::plan::{Families, Family, Plan};
 use crate::report;
@@ -91,16 +92,6 @@ fn duration_ms(text: &str) -> Result<u64, String> {
         number.checked_mul(ms)
     });
     parsed.filter(|ms| *ms > 0).ok_or_else(|| "a time such as 90s, 10m or 2h".to_owned())
-}
-
-#[expect(clippy::print_stdout, reason = "a command line program")]
-pub(super) fn say(text: &str) {
-    println!("{text}");
-}
-
-#[expect(clippy::print_stderr, reason = "a command line program")]
-pub(super) fn complain(text: &str) {
-    eprintln!("harness: {text}");
 }
 
 /// What many runs came to.

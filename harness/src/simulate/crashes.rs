@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use clap::Args;
 
-use super::command::{BROKEN, PASSED, USAGE, code, complain, fail, quiet_panics, read_plan, say};
+use super::command::{BROKEN, PASSED, USAGE, code, fail, quiet_panics, read_plan};
 use super::{Run, run};
+use crate::console::{complain, say};
 use crate::plan::draw::draw;
 use crate::plan::{Death, Plan};
 

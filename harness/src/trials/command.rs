@@ -6,6 +6,7 @@ use super::TrialError;
 use super::faults::{self, FaultOptions};
 use super::kill9::{self, Kill9Options};
 use crate::cli::EXIT_FAILED;
+use crate::console::{complain, say};
 use crate::stack::process::program_beside_this_one;
 
 /// What to try.
@@ -41,7 +42,7 @@ impl TrialArguments {
         };
         match report {
             Ok((text, passed)) => {
-                print(&text);
+                say(&text);
                 if passed { 0 } else { EXIT_FAILED }
             }
             Err(error) => {
@@ -71,16 +72,6 @@ impl TrialArguments {
             }
         }
     }
-}
-
-#[expect(clippy::print_stdout, reason = "a command line program")]
-fn print(report: &str) {
-    println!("{report}");
-}
-
-#[expect(clippy::print_stderr, reason = "a command line program")]
-fn complain(problem: &str) {
-    eprintln!("harness: {problem}");
 }
 
 #[cfg(test)]
