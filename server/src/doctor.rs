@@ -63,7 +63,7 @@ async fn here(settings: &Settings, reward: Option<u64>) -> Section {
     let mut lines = payout::lines(settings, reward);
     let (disk, in_use) = disk::examine(&settings.data_dir).await;
     lines.extend(disk);
-    lines.push(descriptors::examine());
+    lines.push(descriptors::examine(settings.max_connections));
     lines.extend(ports::examine(settings, in_use).await);
     Section { subject: "this machine".to_owned(), lines }
 }

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         let read = |path: &std::path::Path| fs::read_to_string(path);
         settings::load(env::args_os(), &environment, &read)
     };
+    // What runs as many connections as allowed must not be stopped by a default of the system.
+    server::runtime::descriptors::raise_limit();
     match load() {
         Ok(loaded) => match loaded.task {
             Task::Serve => run(loaded, load),

@@ -21,6 +21,7 @@ use crate::pool::action::Halt;
 use crate::settings::{RpcEndpoint, Settings};
 
 pub mod connection;
+pub mod descriptors;
 pub mod disk;
 pub mod doors;
 pub mod engine;
@@ -199,7 +200,12 @@ pub(crate) fn config(settings: &Settings) -> Config {
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
         miners: miners(settings),
-        limits: Limits { tip_age: settings.max_tip_age, ..Limits::default() },
+        limits: Limits {
+            sessions: settings.max_connections,
+            sessions_kept: settings.max_connections,
+            tip_age: settings.max_tip_age,
+            ..Limits::default()
+        },
     }
 }
 

@@ -75,6 +75,8 @@ pub struct Settings {
     pub stratum_host: String,
     /// Port to listen on for miners; 0 is any free one.
     pub stratum_port: u16,
+    /// Connections of miners at a time: 1 to 1,000,000.
+    pub max_connections: usize,
     /// Difficulty of a share, before the network's caps it.
     pub pool_difficulty: Difficulty,
     /// How difficulty follows a miner's pace, if it does.

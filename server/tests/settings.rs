@@ -190,6 +190,7 @@ fn defaults_are_the_documented_ones() {
     SOLO_FEE_BASIS_POINTS=0             # default
     STRATUM_HOST=0.0.0.0                # default
     STRATUM_PORT=3333                   # default
+    MAX_CONNECTIONS=20000               # default
     POOL_DIFFICULTY=1                   # default
     VARDIFF=on                          # default
     VARDIFF_SHARE_INTERVAL=5            # default
@@ -236,10 +237,11 @@ fn a_full_file_of_the_first_user_becomes_types() {
       Payout { script: Script(OP_DUP OP_HASH160 OP_PUSHBYTES_20
       89abcdefabbaabbaabbaabbaabbaabbaabbaabba OP_EQUALVERIFY OP_CHECKSIG), description:
       "P2PKH mt4tgWuYiNAnoweSUsbfQMPENRWw72ccPh (MINER_PKH_HEX)" }, stratum_host: "0.0.0.0",
-      stratum_port: 3333, pool_difficulty: Difficulty { digits: 15, exponent: -5 }, vardiff:
-      Some(VardiffRules { share_interval: 5s, min: Difficulty { digits: 1, exponent: -7 },
-      max: None }), solo: None, listen: [], job_refresh_interval: 10s, max_tip_age: 600s,
-      data_dir: "./drivechain-stratum-data", log_format: Text, log_level: "info" }
+      stratum_port: 3333, max_connections: 20000, pool_difficulty: Difficulty { digits: 15,
+      exponent: -5 }, vardiff: Some(VardiffRules { share_interval: 5s, min: Difficulty {
+      digits: 1, exponent: -7 }, max: None }), solo: None, listen: [], job_refresh_interval:
+      10s, max_tip_age: 600s, data_dir: "./drivechain-stratum-data", log_format: Text,
+      log_level: "info" }
     "#);
 }
 
@@ -309,6 +311,10 @@ fn ports() {
     assert_snapshot!(problem("SC_RPC_PORT", "65536"), @r"
     SC_RPC_PORT=65536 (environment): is not a port, so there is nothing to connect to; write
       a whole number from 1 to 65535
+    ");
+    assert_snapshot!(problem("MAX_CONNECTIONS", "0"), @r"
+    MAX_CONNECTIONS=0 (environment): is no number of connections; write a whole number from
+      1 to 1000000
     ");
     assert_snapshot!(problem("STRATUM_PORT", "-1"), @r"
     STRATUM_PORT=-1 (environment): is not a port, so no miner could connect; write a whole
@@ -879,6 +885,7 @@ fn the_listing_masks_secrets_and_names_sources() {
     SOLO_FEE_BASIS_POINTS=0                                 # default
     STRATUM_HOST=::1                                        # .env
     STRATUM_PORT=3333                                       # default
+    MAX_CONNECTIONS=20000                                   # default
     POOL_DIFFICULTY=1                                       # default
     VARDIFF=on                                              # default
     VARDIFF_SHARE_INTERVAL=5                                # default

@@ -111,6 +111,8 @@ impl LoadArguments {
     }
 
     fn measure(self) -> Result<Report, LoadError> {
+        // Each miner is an open file, and ours is the process that has all of them.
+        server::runtime::descriptors::raise_limit();
         let options = self.options();
         if let Some(address) = self.to {
             let target = Target { address, user: self.user, pid: self.pid, node: None };

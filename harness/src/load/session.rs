@@ -4,14 +4,14 @@
 //! the generator has the socket for itself.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use simminer::client::{Client, ClientConfig, Event};
 use simminer::persona::Persona;
 use simminer::work::Work;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Target;
@@ -19,6 +19,9 @@ use super::wire::Wire;
 
 /// How long a server may take to give a miner work.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Miners that connect from one address.
+const MINERS_PER_ADDRESS: usize = 20_000;
 
 /// Pause between two attempts at a door that is closed: a server may open it with its first job.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -93,9 +96,25 @@ async fn open(target: &Target, number: usize, deadline: Instant) -> Result<Sessi
     }
 }
 
+/// Connects to `server`. From one address to one port there are some 28,000 ports to connect from,
+/// so on loopback every so many miners have an address of their own.
+async fn connect(server: SocketAddr, number: usize) -> io::Result<TcpStream> {
+    let Some(from) = source(server, number) else { return TcpStream::connect(server).await };
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    socket.connect(server).await
+}
+
+/// The address that miner `number` connects from, where the system is not to choose.
+fn source(server: SocketAddr, number: usize) -> Option<Ipv4Addr> {
+    let block = u32::try_from(number / MINERS_PER_ADDRESS).ok().filter(|block| *block > 0)?;
+    let is_here = server.is_ipv4() && server.ip().is_loopback();
+    is_here.then(|| Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + block))
+}
+
 /// The outer error is the connection's, the inner one the server's.
 async fn hello(target: &Target, number: usize) -> io::Result<Result<Session, SessionError>> {
-    let mut stream = TcpStream::connect(target.address).await?;
+    let mut stream = connect(target.address, number).await?;
     stream.set_nodelay(true)?;
     let mut client = Client::new(ClientConfig {
         user: target.user.clone(),
@@ -137,5 +156,31 @@ async fn hello(target: &Target, number: usize) -> io::Result<Result<Session, Ses
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         client.receive(&bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_miners_come_from_many_addresses_of_loopback() {
+        let from = |server: &str, number| {
+            source(server.parse().unwrap(), number).map(|address| address.to_string())
+        };
+        assert_eq!(from("127.0.0.1:1", 19_999), None);
+        assert_eq!(from("127.0.0.1:1", 20_000).as_deref(), Some("127.0.0.2"));
+        assert_eq!(from("127.0.0.1:1", 59_999).as_deref(), Some("127.0.0.3"));
+        assert_eq!(from("192.0.2.1:1", 59_999), None);
+        assert_eq!(from("[::1]:1", 59_999), None);
+    }
+
+    #[tokio::test]
+    async fn another_address_of_loopback_reaches_the_same_server() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let (_miner, came) = tokio::join!(connect(server, 20_000), listener.accept());
+        let (_, from) = came.unwrap();
+        assert_eq!(from.ip(), Ipv4Addr::new(127, 0, 0, 2));
     }
 }

@@ -32,6 +32,9 @@ const BITS_OF_TIPS: u32 = 0x1f00_ffff;
 /// What a difficulty must be below for every hash to be a share.
 const EVERY_HASH: &str = "1e-12";
 
+/// More than anybody asks for.
+const CONNECTIONS: &str = "100000";
+
 /// Fee of the cheapest transaction, in satoshi.
 const FEE: u64 = 1_000;
 
@@ -157,6 +160,7 @@ impl Stand {
             .env("STRATUM_HOST", address.ip().to_string())
             .env("STRATUM_PORT", address.port().to_string())
             .env("DATA_DIR", data.path())
+            .env("MAX_CONNECTIONS", CONNECTIONS)
             .env("LOG_LEVEL", "warn")
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -3,15 +3,16 @@
 use rustix::process::{Resource, getrlimit};
 
 use super::report::Line;
-use crate::config::Limits;
 
 const DESCRIPTORS: &str = "open files";
 
 /// What the server opens beside connections: calls, ports, the journal, the runtime's own.
 const BESIDE_MINERS: u64 = 64;
 
-pub(super) fn examine() -> Line {
-    verdict(getrlimit(Resource::Nofile).current, Limits::default().sessions as u64)
+/// Whether `connections` of miners can be open at a time. The server raises its own limit to the
+/// hard one, so that is what counts.
+pub(super) fn examine(connections: usize) -> Line {
+    verdict(getrlimit(Resource::Nofile).maximum, connections as u64)
 }
 
 /// `limit` is none where there is no limit.
@@ -24,7 +25,7 @@ fn verdict(limit: Option<u64>, sessions: u64) -> Line {
     }
     let needed = sessions + BESIDE_MINERS;
     let fix = format!(
-        "for more miners than that, raise it: ulimit -n {needed}, or LimitNOFILE={needed} in the \
+        "for more miners than that, raise it: ulimit -Hn {needed}, or LimitNOFILE={needed} in the \
          unit of systemd"
     );
     Line::warning(DESCRIPTORS, seen, fix)

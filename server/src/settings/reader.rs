@@ -41,6 +41,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let solo = solo(reader);
     let stratum_host = reader.read(&table::STRATUM_HOST, value::host);
     let stratum_port = reader.read(&table::STRATUM_PORT, value::local_port);
+    let max_connections = reader.read(&table::MAX_CONNECTIONS, value::connections);
     let pool_difficulty = reader.read(&table::POOL_DIFFICULTY, value::difficulty);
     let vardiff = vardiff(reader);
     let first = pool_difficulty.zip(vardiff);
@@ -62,6 +63,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         payout: payout?,
         stratum_host: stratum_host?,
         stratum_port: stratum_port?,
+        max_connections: max_connections?,
         pool_difficulty: pool_difficulty?,
         vardiff: vardiff?,
         solo: solo?,

@@ -182,6 +182,12 @@ pub(super) const STRATUM_HOST: Setting = Setting::new("stratum-host", "HOST", "0
 );
 pub(super) const STRATUM_PORT: Setting = Setting::new("stratum-port", "PORT", "3333")
     .means(MINERS, "Port that miners connect to; 0 takes a free one, which the log names.");
+pub(super) const MAX_CONNECTIONS: Setting = Setting::new("max-connections", "COUNT", "20000")
+    .means(
+        MINERS,
+        "Connections of miners at a time, 1 to 1000000; whoever comes then is let go at once. Each \
+         is an open file (ulimit -Hn, LimitNOFILE in a unit of systemd) and about 2 KB.",
+    );
 pub(super) const POOL_DIFFICULTY: Setting = Setting::new("pool-difficulty", "DIFFICULTY", "1")
     .means(
         MINERS,
@@ -263,6 +269,7 @@ pub const SETTINGS: &[Setting] = &[
     SOLO_FEE_BASIS_POINTS,
     STRATUM_HOST,
     STRATUM_PORT,
+    MAX_CONNECTIONS,
     POOL_DIFFICULTY,
     VARDIFF,
     VARDIFF_SHARE_INTERVAL,

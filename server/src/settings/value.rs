@@ -23,6 +23,7 @@ use crate::mining::difficulty::Difficulty;
 
 const REFRESH_SECONDS_MAX: u64 = 3_600;
 const TIP_AGE_SECONDS: core::ops::RangeInclusive<u64> = 10..=86_400;
+const CONNECTIONS: core::ops::RangeInclusive<usize> = 1..=1_000_000;
 const SHARE_SECONDS_MAX: u64 = 600;
 /// Longest host name (RFC 1035, section 2.3.4).
 const HOST_LENGTH_MAX: usize = 253;
@@ -334,6 +335,12 @@ pub(super) fn tip_age(value: &str) -> Parsed<Duration> {
         "is not an age, so miners would be kept on a dead tip for no known time; write whole \
          seconds from 10 to 86400"
             .to_owned()
+    })
+}
+
+pub(super) fn connections(value: &str) -> Parsed<usize> {
+    value.parse().ok().filter(|count| CONNECTIONS.contains(count)).ok_or_else(|| {
+        "is no number of connections; write a whole number from 1 to 1000000".to_owned()
     })
 }
 
