@@ -9,14 +9,21 @@ pub mod process;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use server::pool::Counters;
 use server::runtime::{Inherited, ServeError, open_door, serve_until};
 use server::settings::{self, SettingsError};
 use simminer::runtime::Options;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+
+/// How often a server is knocked at that lets nobody in yet.
+const KNOCK_POLL: Duration = Duration::from_millis(10);
+/// How long a server may take until it has work: its node may have just been started.
+const OPEN_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why a server could not be started, or how it ended.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +40,12 @@ pub enum StackError {
     /// Its address cannot be told.
     #[error("the server's own address is unknown: {0}")]
     Address(std::io::Error),
+    /// It lets nobody in.
+    #[error(
+        "the server lets no miner in {} s after its start: has its node a template?",
+        OPEN_PATIENCE.as_secs()
+    )]
+    Shut,
     /// It panicked.
     #[error("the server panicked: {0}")]
     Panicked(tokio::task::JoinError),
@@ -89,6 +102,18 @@ impl RunningServer {
     /// Where miners connect to.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Waits until miners are let in, which is a moment after the first job: its totals tell of
+    /// the job, and nothing but a connection tells of the door.
+    pub async fn until_open(&self) -> Result<(), StackError> {
+        let open = async {
+            let mut poll = tokio::time::interval(KNOCK_POLL);
+            while TcpStream::connect(self.address).await.is_err() {
+                poll.tick().await;
+            }
+        };
+        tokio::time::timeout(OPEN_PATIENCE, open).await.map_err(|_elapsed| StackError::Shut)
     }
 
     /// The server's totals, now and as they change.

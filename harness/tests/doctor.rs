@@ -212,12 +212,7 @@ async fn a_running_server_is_told_from_a_stranger() {
         .map(|(name, value)| (name.as_str(), value.clone().into_string().unwrap()))
         .collect();
     let server = RunningServer::start(&environment).await.unwrap();
-    let mut counters = server.counters();
-    counters.wait_for(|known| known.jobs > 0).await.unwrap();
-    // It lets miners in once it has a job, and that is told by a miner alone.
-    while tokio::net::TcpStream::connect(server.address()).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    server.until_open().await.unwrap();
     let (port, data_dir) = (server.address().port().to_string(), server.data_dir().to_owned());
     let report =
         site.with(&[("STRATUM_PORT", &port), ("DATA_DIR", data_dir.to_str().unwrap())], "").await;

@@ -75,10 +75,8 @@ impl Rig {
             ("VARDIFF", "off".to_owned()),
         ];
         let server = RunningServer::start_with_file(&settings, &second).await.unwrap();
-        // Nobody is let in before there is work.
-        let mut counters = server.counters();
-        let working = counters.wait_for(|now| now.jobs > 0);
-        tokio::time::timeout(PATIENCE, working).await.unwrap().unwrap();
+        // Nobody is let in before there is work, and no miner may have to try again.
+        server.until_open().await.unwrap();
         let (sender, jobs) = mpsc::channel(EVENTS);
         let mut watcher = server.miner("watcher").unwrap();
         watcher.threads = 0;
