@@ -26,21 +26,41 @@ use server::pool::event::{ConnId, Event};
 
 use crate::{Reply, WORKER, candidate, job_id, submit_line, template, template_reply};
 
-const TEMPLATE: &str = "getblocktemplate";
-/// What only a long poll's body has. The look for new bids beside it is never answered, so that the
-/// long poll's answer is always the newest.
-const LONG_POLL: &str = "longpollid";
+/// A question of a few words is shorter; what is proposed to the node is a whole block.
+const QUESTION_BYTES_MAX: usize = 1_024;
 /// Long enough for jobs of a left tip to be forgotten: they go at once here.
 const STEP: Duration = Duration::from_micros(1);
 /// Never: no job but for another tip.
 const REFRESH: Duration = Duration::from_hours(100_000);
+
+/// What the node here has answers to. The look for new bids beside a long poll has none, so that
+/// the long poll's answer is always the newest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Question {
+    Chain,
+    Template,
+    LongPoll,
+}
+
+impl Question {
+    /// What `body` asks, told when it is asked: looking for it later would be in what is measured.
+    fn of(body: &Bytes) -> Option<Self> {
+        let text = core::str::from_utf8(body).ok().filter(|_| body.len() < QUESTION_BYTES_MAX)?;
+        match text.split('"').skip_while(|word| *word != "method").nth(2)? {
+            "getblockchaininfo" => Some(Self::Chain),
+            "getblocktemplate" if text.contains("longpollid") => Some(Self::LongPoll),
+            "getblocktemplate" => Some(Self::Template),
+            _ => None,
+        }
+    }
+}
 
 /// A pool and those around it.
 #[derive(Debug)]
 pub struct Rig {
     pool: Pool,
     now: Now,
-    calls: Vec<(CallId, Bytes)>,
+    calls: Vec<(CallId, Question)>,
     writes: Vec<WriteId>,
     sent: Vec<(ConnId, Bytes)>,
     miners: Vec<ConnId>,
@@ -67,8 +87,8 @@ impl Rig {
         rig.finish_writes();
         let chain = r#"{"result":{"chain":"main","blocks":143},"error":null,"id":1}"#;
         let chain = HttpReply { status: 200, body: Bytes::from_static(chain.as_bytes()) };
-        rig.answer("getblockchaininfo", Ok(chain));
-        rig.answer(TEMPLATE, first);
+        rig.answer(Question::Chain, Ok(chain));
+        rig.answer(Question::Template, first);
         (0..miners).for_each(|number| rig.connect(ConnId(number)));
         rig
     }
@@ -78,7 +98,7 @@ impl Rig {
         self.sent.clear();
         self.now.mono = self.now.mono + STEP;
         while let Some((due, _)) = self.pool.poll_timeout() {
-            if due > self.now.mono && self.asked(LONG_POLL).is_some() {
+            if due > self.now.mono && self.asked(Question::LongPoll).is_some() {
                 break;
             }
             self.now.mono = self.now.mono.max(due);
@@ -91,7 +111,7 @@ impl Rig {
     /// The node's tip moves on: `reply` answers what [`Self::await_question`] waited for. What was
     /// sent: each miner's bytes.
     pub fn move_tip(&mut self, reply: Reply) -> &[(ConnId, Bytes)] {
-        self.answer(LONG_POLL, reply);
+        self.answer(Question::LongPoll, reply);
         self.learn_job();
         &self.sent
     }
@@ -172,9 +192,12 @@ impl Rig {
         while let Some(action) = self.pool.poll_action() {
             match action {
                 Action::Send { conn, bytes } => self.sent.push((conn, bytes)),
-                Action::Call { call, body, .. } => self.calls.push((call, body)),
+                Action::Call { call, body, .. } => {
+                    self.calls.extend(Question::of(&body).map(|question| (call, question)));
+                }
+                Action::Cancel { call } => self.calls.retain(|(asked, _)| *asked != call),
                 Action::Persist { write, .. } => self.writes.push(write),
-                Action::Listen | Action::Cancel { .. } => {}
+                Action::Listen => {}
                 Action::Close { .. } | Action::Halt(_) => {
                     unreachable!("nothing goes wrong here, but it did: {action:?}")
                 }
@@ -182,17 +205,15 @@ impl Rig {
         }
     }
 
-    /// Answers the oldest call whose body has `method`.
-    fn answer(&mut self, method: &str, result: Reply) {
-        let place = self.asked(method).expect("the pool asked for it");
+    /// Answers the call that asks this and has waited longest.
+    fn answer(&mut self, question: Question, result: Reply) {
+        let place = self.asked(question).expect("the pool asked for it");
         let (call, _) = self.calls.remove(place);
         self.handle(Event::Replied { call, result });
     }
 
-    fn asked(&self, method: &str) -> Option<usize> {
-        let method = method.as_bytes();
-        let is_it = |body: &Bytes| body.windows(method.len()).any(|part| part == method);
-        self.calls.iter().position(|(_, body)| is_it(body))
+    fn asked(&self, question: Question) -> Option<usize> {
+        self.calls.iter().position(|(_, asked)| *asked == question)
     }
 }
 
