@@ -18,13 +18,13 @@ pub fn push<const N: usize>(into: &mut Vec<u8>, bytes: &[u8; N]) {
 }
 
 /// The bytes that `text` spells, or `None` when it has an odd length or a foreign character.
-pub fn decode(text: &str) -> Option<Vec<u8>> {
-    faster_hex::hex_decode_vec(text.as_bytes()).ok()
+pub fn decode(text: impl AsRef<[u8]>) -> Option<Vec<u8>> {
+    faster_hex::hex_decode_vec(text.as_ref()).ok()
 }
 
 /// Exactly `N` bytes, or `None`.
-pub fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
-    faster_hex::hex_decode_array(text.as_bytes()).ok()
+pub fn decode_array<const N: usize>(text: impl AsRef<[u8]>) -> Option<[u8; N]> {
+    faster_hex::hex_decode_array(text.as_ref()).ok()
 }
 
 /// A big-endian 32-bit number of one to eight digits; a short one is left-padded, for NerdMiner

@@ -3,18 +3,20 @@
 //! What fails here is never mined on. The wire form is `node::rpc`'s; here everything is bytes
 //! and numbers.
 
-use std::collections::BTreeMap;
+mod transaction;
 
 use bitcoin::consensus::Encodable;
-use bitcoin::{CompactTarget, ScriptBuf, Transaction};
-use bytes::Bytes;
+use bitcoin::{CompactTarget, ScriptBuf};
 
 use super::difficulty::Target;
 use super::given::{GivenCoinbase, GivenError};
-use super::hash::{Hash, display_hash, sha256d, sha256d_pair};
+use super::hash::{Hash, sha256d_pair};
 use super::merkle;
 use super::witness::{WITNESS_COMMITMENT_START, WITNESS_RESERVED};
 use crate::clock::UnixTime;
+
+use transaction::Known;
+pub use transaction::{DeclaredTransaction, TemplateTransaction};
 
 /// More satoshis than can ever exist (21 million coins).
 pub const MONEY_MAX: u64 = 21_000_000 * 100_000_000;
@@ -22,25 +24,6 @@ pub const MONEY_MAX: u64 = 21_000_000 * 100_000_000;
 pub const WEIGHT_MAX: u64 = 4_000_000;
 /// Rules that we know how to mine under; a node may demand any of them with a `!` (BIP-0009).
 const RULES_UNDERSTOOD: [&str; 5] = ["csv", "segwit", "taproot", "testdummy", "bip300301"];
-
-/// One transaction of a template, as it will stand in the block.
-#[derive(Clone, Debug)]
-pub struct TemplateTransaction {
-    /// Consensus serialization, with witness.
-    pub bytes: Bytes,
-    /// Hash without the witness, internal order.
-    pub txid: Hash,
-    /// Hash with the witness, internal order.
-    pub wtxid: Hash,
-    /// Fee in satoshis.
-    pub fee: u64,
-    /// Weight units.
-    pub weight: u64,
-    /// Places of the transactions before it that it spends from, from 0.
-    pub depends: Vec<usize>,
-    /// Script of output 0 when it starts with `OP_RETURN`: the only place a bid (M8) can be.
-    pub note: Option<ScriptBuf>,
-}
 
 /// What a template says, before it is checked.
 #[derive(Clone, Debug)]
@@ -82,21 +65,6 @@ pub enum DeclaredCoinbase {
     Value(u64),
     /// `coinbasetxn`: a whole coinbase, as the enforcer gives it.
     Transaction(Vec<u8>),
-}
-
-/// A transaction as the node declares it.
-#[derive(Clone, Debug)]
-pub struct DeclaredTransaction {
-    /// Consensus serialization.
-    pub bytes: Vec<u8>,
-    /// The txid the node gave, internal order.
-    pub txid: Hash,
-    /// The wtxid the node gave, internal order.
-    pub wtxid: Hash,
-    /// The fee the node gave, in satoshis.
-    pub fee: u64,
-    /// Places of the transactions before it that it spends from, from 0.
-    pub depends: Vec<usize>,
 }
 
 /// A template that may be mined on.
@@ -227,13 +195,7 @@ impl Template {
             .transactions
             .into_iter()
             .enumerate()
-            .map(|(index, declared)| match known.find(&declared.wtxid) {
-                Some(known) if known.txid == declared.txid && known.bytes == declared.bytes => {
-                    let DeclaredTransaction { fee, depends, .. } = declared;
-                    Ok(TemplateTransaction { fee, depends, ..known.clone() })
-                }
-                Some(_) | None => check_transaction(index, declared),
-            })
+            .map(|(index, declared)| known.check(index, declared))
             .collect::<Result<Vec<_>, _>>()?;
         let weight = transactions.iter().map(|transaction| transaction.weight).sum();
         if weight > WEIGHT_MAX {
@@ -305,31 +267,6 @@ impl Template {
     }
 }
 
-/// The transactions of the last template. Most of the next one's come in the same order.
-struct Known<'a> {
-    last: &'a [TemplateTransaction],
-    /// The place after the one that was found last.
-    next: usize,
-    /// Places by wtxid; made when one is not where it is looked for.
-    places: Option<BTreeMap<&'a Hash, usize>>,
-}
-
-impl<'a> Known<'a> {
-    fn new(last: &'a [TemplateTransaction]) -> Self {
-        Self { last, next: 0, places: None }
-    }
-
-    fn find(&mut self, wtxid: &Hash) -> Option<&'a TemplateTransaction> {
-        let last = self.last;
-        if last.get(self.next).is_none_or(|expected| expected.wtxid != *wtxid) {
-            let wtxids = || last.iter().map(|transaction| &transaction.wtxid).zip(0..).collect();
-            self.next = *self.places.get_or_insert_with(wtxids).get(wtxid)?;
-        }
-        self.next += 1;
-        last.get(self.next - 1)
-    }
-}
-
 fn check_rules(rules: &[String]) -> Result<(), TemplateError> {
     for rule in rules.iter().filter_map(|rule| rule.strip_prefix('!')) {
         if rule == "signet" {
@@ -340,48 +277,6 @@ fn check_rules(rules: &[String]) -> Result<(), TemplateError> {
         }
     }
     Ok(())
-}
-
-fn check_transaction(
-    index: usize,
-    declared: DeclaredTransaction,
-) -> Result<TemplateTransaction, TemplateError> {
-    let transaction: Transaction = bitcoin::consensus::deserialize(&declared.bytes)
-        .map_err(|_| TemplateError::Transaction(index))?;
-    let same = |declared: Hash, found: Hash| {
-        if declared == found {
-            return Ok(());
-        }
-        let (declared, found) = (display_hash(&declared), display_hash(&found));
-        Err(TemplateError::TransactionHash { index, declared, found })
-    };
-    let (txid, wtxid) = hashes(&transaction, &declared.bytes);
-    same(declared.txid, txid)?;
-    same(declared.wtxid, wtxid)?;
-    let note = transaction.output.first().map(|output| &output.script_pubkey);
-    Ok(TemplateTransaction {
-        txid: declared.txid,
-        wtxid: declared.wtxid,
-        fee: declared.fee,
-        weight: transaction.weight().to_wu(),
-        note: note.filter(|script| script.is_op_return()).cloned(),
-        depends: declared.depends,
-        bytes: Bytes::from(declared.bytes),
-    })
-}
-
-/// Txid and wtxid of what `bytes` decoded to. It would be encoded to them again, for a transaction
-/// has one encoding only; so nothing is encoded to be hashed.
-fn hashes(transaction: &Transaction, bytes: &[u8]) -> (Hash, Hash) {
-    let whole = sha256d(bytes);
-    let stripped = transaction.base_size();
-    if stripped == bytes.len() {
-        return (whole, whole);
-    }
-    // Marker and flag after the version, the witnesses before the lock time (BIP-0144).
-    let body = &bytes[6..stripped - 2];
-    let lock_time = &bytes[bytes.len() - 4..];
-    (sha256d(&[&bytes[..4], body, lock_time].concat()), whole)
 }
 
 fn check_commitment(
@@ -453,7 +348,8 @@ pub(crate) mod tests {
     /// A two-output transaction, with a witness when asked for.
     pub(crate) fn declared(seed: u8, segwit: bool) -> DeclaredTransaction {
         use bitcoin::{
-            OutPoint, Sequence, TxIn, Txid, Witness, absolute, hashes::Hash, transaction,
+            OutPoint, Sequence, Transaction, TxIn, Txid, Witness, absolute, hashes::Hash,
+            transaction,
         };
         let transaction = Transaction {
             version: transaction::Version::TWO,
@@ -545,7 +441,8 @@ pub(crate) mod tests {
             let mut parts = parts(1);
             parts.transactions = seeds.iter().map(|seed| declared(*seed, false)).collect();
             let known = parts.transactions.iter().cloned().enumerate();
-            let known = known.map(|(index, known)| check_transaction(index, known).expect("good"));
+            let known =
+                known.map(|(index, known)| Known::new(&[]).check(index, known).expect("good"));
             parts.witness_commitment = Some(witness_commitment(&known.collect::<Vec<_>>()));
             parts
         };
@@ -578,7 +475,7 @@ pub(crate) mod tests {
             .transactions
             .iter()
             .enumerate()
-            .map(|(index, known)| check_transaction(index, known.clone()).expect("good"))
+            .map(|(index, known)| Known::new(&[]).check(index, known.clone()).expect("good"))
             .collect();
         parts.witness_commitment = Some(witness_commitment(&checked));
         let template = Template::check(parts).expect("matching commitment");

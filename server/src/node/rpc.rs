@@ -11,6 +11,7 @@ pub mod tips;
 use bitcoin::ScriptBuf;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::clock::UnixTime;
@@ -122,7 +123,25 @@ pub fn result(reply: &Result<HttpReply, CallError>) -> Result<&RawValue, RpcErro
     wire.result.ok_or_else(not_rpc)
 }
 
+/// A reply whose result is what was asked for.
+#[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
+struct GoodReply<T> {
+    // Never absent, not even where it may be null.
+    #[serde(deserialize_with = "T::deserialize")]
+    result: T,
+    #[serde(default)]
+    error: Option<IgnoredAny>,
+}
+
 fn read<'a, T: Deserialize<'a>>(reply: &'a Result<HttpReply, CallError>) -> Result<T, RpcError> {
+    // Most are good, and a template has megabytes: only what is not is gone over again, to be told
+    // what it is.
+    if let Ok(HttpReply { status: 200, body }) = reply
+        && let Ok(GoodReply { result, error: None }) = serde_json::from_slice(body)
+    {
+        return Ok(result);
+    }
     let text = result(reply)?.get();
     serde_json::from_str(text).map_err(|error| RpcError::BadResult(error.to_string()))
 }
@@ -238,9 +257,10 @@ struct WireCoinbase<'a> {
 
 #[derive(Deserialize)]
 struct WireTransaction<'a> {
-    data: &'a str,
-    txid: &'a str,
-    hash: &'a str,
+    // As bytes, for reading them as hex says whether they are text.
+    data: &'a [u8],
+    txid: &'a [u8],
+    hash: &'a [u8],
     #[serde(default)]
     fee: u64,
     /// Places from 1 (BIP-0022).
@@ -309,7 +329,7 @@ fn read_depends(places: &[usize], is_given: bool) -> Option<Vec<usize>> {
 }
 
 /// A hash as RPC writes it, into internal order.
-fn read_hash(text: &str) -> Option<Hash> {
+fn read_hash(text: impl AsRef<[u8]>) -> Option<Hash> {
     let mut hash: Hash = hex::decode_array(text)?;
     hash.reverse();
     Some(hash)

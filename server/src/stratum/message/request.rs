@@ -104,7 +104,7 @@ fn parse_call<'a>(wire: &Wire<'a>) -> Result<Call<'a>, Reject> {
         "mining.subscribe" => {
             // The second parameter is a session's id, null, or something else's version.
             let resume = params.get(1).and_then(|raw| text(raw));
-            let resume = resume.and_then(|id| hex::decode_array(&id));
+            let resume = resume.and_then(|id| hex::decode_array(id.as_bytes()));
             Ok(Call::Subscribe { agent: string(&params, 0), resume })
         }
         "mining.authorize" => match string(&params, 0) {
@@ -164,7 +164,7 @@ fn difficulty(raw: &RawValue) -> Result<Difficulty, DifficultyError> {
 fn parse_suggested_target(params: &[&RawValue]) -> Result<Call<'static>, Reject> {
     let digits = params.first().and_then(|raw| text(raw));
     let bytes: [u8; 32] = digits
-        .and_then(|digits| hex::decode_array(&digits))
+        .and_then(|digits| hex::decode_array(digits.as_bytes()))
         .ok_or(Reject::BadParameter("the target must be 64 hex digits"))?;
     let target = (bytes != [0; 32]).then(|| Target::from_be_bytes(bytes));
     Ok(Call::Suggest(target.map(Target::to_difficulty)))
