@@ -14,7 +14,7 @@ use server::Pool;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now};
-use server::config::{Config, Limits, Miners, NodeRole, PortId};
+use server::config::{Config, Engine, Limits, Miners, NodeRole, PortId};
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
 use server::mining::job::JobId;
@@ -241,6 +241,7 @@ fn config() -> Config {
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),
+        engine: Engine::ONLY,
         limits: Limits { grace: Duration::ZERO, keep_stale: Duration::ZERO, ..Limits::default() },
     }
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub wishes: Wishes,
     /// What miners are offered beyond that.
     pub miners: Miners,
+    /// Which of several pools of one server this is.
+    pub engine: Engine,
     /// The bounds on everything that could grow.
     pub limits: Limits,
 }
@@ -59,6 +61,20 @@ impl Config {
         let rules = self.miners.ports.get(port.0).copied();
         rules.unwrap_or(PortRules { difficulty: self.difficulty, vardiff: None })
     }
+}
+
+/// One of the pools that share a server. Each searches a part of the space that no other does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Engine {
+    /// Its number, from 0.
+    pub number: u32,
+    /// How many there are, at least one.
+    pub of: u32,
+}
+
+impl Engine {
+    /// The only one.
+    pub const ONLY: Self = Self { number: 0, of: 1 };
 }
 
 /// What a node is for.

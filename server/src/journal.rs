@@ -9,7 +9,8 @@
 //! them; once the node has judged it, the file moves to `blocks/accepted`, `blocks/inconclusive`
 //! or `blocks/rejected`. The share log is `shares/<run>-<first>.jsonl`, lines of JSON
 //! ([`record`]), appended to in batches ([`writer`]); each run begins a file, so that what a crash
-//! leaves unfinished is at the end of a file ([`recovery`]).
+//! leaves unfinished is at the end of a file ([`recovery`]). Of several engines each is a run, and
+//! `engines` holds how many there were at a time, in decimal; one alone leaves no such file.
 
 pub mod record;
 pub mod recovery;

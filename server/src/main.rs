@@ -128,7 +128,7 @@ fn start_log(settings: &Settings) -> impl Fn(&Settings) + Send + 'static {
         }
         LogFormat::Json => {
             let json = form.json().flatten_event(true);
-            json.with_current_span(false).with_span_list(false).boxed()
+            json.with_current_span(true).with_span_list(false).boxed()
         }
     };
     tracing_subscriber::registry().with(filter_layer).with(form).init();

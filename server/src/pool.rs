@@ -50,6 +50,8 @@ mod work;
 
 use action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
 use event::{ConnId, Event};
+#[cfg(feature = "runtime")]
+pub(crate) use miners::household;
 
 /// What a call was made for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -132,6 +134,29 @@ pub struct Counters {
     pub coinbases_too_large: u64,
 }
 
+impl core::iter::Sum for Counters {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            sessions: sum.sessions + one.sessions,
+            jobs: sum.jobs + one.jobs,
+            shares_accepted: sum.shares_accepted + one.shares_accepted,
+            shares_rejected: sum.shares_rejected + one.shares_rejected,
+            blocks_found: sum.blocks_found + one.blocks_found,
+            blocks_accepted: sum.blocks_accepted + one.blocks_accepted,
+            blocks_lost_again: sum.blocks_lost_again + one.blocks_lost_again,
+            failovers: sum.failovers + one.failovers,
+            returns: sum.returns + one.returns,
+            work_stops: sum.work_stops + one.work_stops,
+            sidechain_blocks_connected: sum.sidechain_blocks_connected
+                + one.sidechain_blocks_connected,
+            sidechain_blocks_lost: sum.sidechain_blocks_lost + one.sidechain_blocks_lost,
+            proposals_taken: sum.proposals_taken + one.proposals_taken,
+            proposals_refused: sum.proposals_refused + one.proposals_refused,
+            coinbases_too_large: sum.coinbases_too_large + one.coinbases_too_large,
+        })
+    }
+}
+
 /// The whole server but for the machine.
 #[derive(Debug)]
 pub struct Pool {
@@ -188,7 +213,7 @@ impl Pool {
             addresses: BTreeMap::new(),
             remains: BTreeMap::new(),
             closing: BTreeSet::new(),
-            leases: Leases::default(),
+            leases: Leases::of(config.engine),
             jobs: JobBook::new(generation, limits.grace, limits.keep_stale, limits.jobs_live),
             ledger: Ledger::new(limits.shares_seen),
             journal: Writer::new(generation, limits),

@@ -12,35 +12,49 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tracing::info;
 
 use crate::clock::UnixMillis;
-use crate::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortRules};
+use crate::config::{Config, Engine, Limits, Miners, NodeRole, OwnSidechain, PortRules};
 use crate::pool::Counters;
 use crate::pool::action::Halt;
-use crate::settings::{RpcEndpoint, Settings};
+use crate::pool::event::Event;
+use crate::settings::Settings;
 
+mod calls;
 pub mod connection;
 pub mod descriptors;
 pub mod disk;
 pub mod doors;
 pub mod engine;
+mod engines;
+mod feed;
 pub mod greeting;
 pub mod http;
 pub mod inherited;
 pub mod listener;
 mod operator;
 pub(crate) mod publisher;
+mod reception;
+mod spread;
 pub mod tls;
+mod welcome;
 pub mod witness;
 
+pub use calls::{Calls, Direct};
 pub use disk::FileDisk;
 pub use doors::Doors;
 pub use engine::{Parts, run};
+use engines::Front;
 pub use inherited::Inherited;
 pub use listener::{Connect, TcpConnector, TcpDoor};
 use tls::Tls;
+pub use welcome::MinerIo;
 pub use witness::Witness;
+
+/// Events that may wait to be told to the engines.
+const NEWS: usize = 64;
 
 /// Why the server ended other than by being asked to.
 #[derive(Debug, thiserror::Error)]
@@ -92,9 +106,9 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let door = open_door(&settings, sockets).await?;
     let (counters, _) = watch::channel(Counters::default());
-    let (newer, reconfigured) = mpsc::channel(1);
+    let (newer, told) = mpsc::channel(1);
     tokio::spawn(operator::heed_hangups(settings.clone(), reread, newer));
-    serve_until(&settings, door, counters, reconfigured, operator::stop()).await
+    serve_until(&settings, door, counters, told, operator::stop()).await
 }
 
 /// Takes hold of the addresses that miners connect to, without letting anybody in yet. Those of
@@ -132,13 +146,13 @@ async fn bind(
     })
 }
 
-/// Serves miners at `door` until `stop` is done; `counters` follow along, and what comes from
-/// `reconfigured` is taken over.
+/// Serves miners at `door` until `stop` is done; `counters` follow along, and what comes by `told`
+/// reaches every engine.
 pub async fn serve_until(
     settings: &Settings,
     door: Doors,
     counters: watch::Sender<Counters>,
-    reconfigured: mpsc::Receiver<Config>,
+    told: mpsc::Receiver<Event>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     info!(
@@ -153,28 +167,44 @@ pub async fn serve_until(
     let disk = FileDisk::open(&settings.data_dir)?;
     let others = settings.other_nodes.iter().map(|node| &node.rpc);
     let daemons = settings.sidechains.iter().map(|sidechain| &sidechain.daemon);
-    let endpoints: Vec<RpcEndpoint> =
-        core::iter::once(&settings.node).chain(others).chain(daemons).cloned().collect();
+    let endpoints = core::iter::once(&settings.node).chain(others).chain(daemons).cloned();
+    let calls = Direct::new(TcpConnector, endpoints);
     let config = config(settings);
-    let publishers = publishers(settings);
-    let parts = Parts {
-        config,
-        listener: door,
-        connect: TcpConnector,
-        endpoints,
-        publishers,
-        reconfigured,
-        disk,
-        counters,
-        witness: (),
+    let (_listening, told) = news(told, publishers(settings));
+    let halt = if settings.engines > 1 {
+        let (engines, doors) = (settings.engines, door);
+        let front = Front { config, engines, doors, calls, told, disk, counters };
+        engines::run_all(front, stop).await?
+    } else {
+        let (listener, witness) = (door, ());
+        let parts = Parts { config, listener, calls, told, disk, counters, witness };
+        run(parts, wall_clock, stop).await?
     };
-    match run(parts, wall_clock, stop).await? {
+    match halt {
         Halt::Stopped => {
             info!("stopped");
             Ok(())
         }
         Halt::Fatal(why) => Err(ServeError::Fatal(why)),
     }
+}
+
+/// What the operator and the nodes tell unasked, in one queue; it ends with the set.
+fn news(
+    mut told: mpsc::Receiver<Event>,
+    publishers: Vec<(usize, String)>,
+) -> (JoinSet<()>, mpsc::Receiver<Event>) {
+    let (news_in, news) = mpsc::channel(NEWS);
+    let mut listening = JoinSet::new();
+    for (node, address) in publishers {
+        listening.spawn(publisher::listen(node, address, news_in.clone()));
+    }
+    listening.spawn(async move {
+        while let Some(event) = told.recv().await {
+            news_in.send(event).await.unwrap_or_default();
+        }
+    });
+    (listening, news)
 }
 
 fn shown(address: std::io::Result<SocketAddr>) -> String {
@@ -200,6 +230,7 @@ pub(crate) fn config(settings: &Settings) -> Config {
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
         miners: miners(settings),
+        engine: Engine::ONLY,
         limits: Limits {
             sessions: settings.max_connections,
             sessions_kept: settings.max_connections,

@@ -91,6 +91,8 @@ pub struct Settings {
     pub max_tip_age: Duration,
     /// Directory of the journal and the found blocks.
     pub data_dir: PathBuf,
+    /// Pools, each on a thread of its own: 1 to 64.
+    pub engines: u32,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged: directives that `EnvFilter` has parsed once.

@@ -199,6 +199,7 @@ fn defaults_are_the_documented_ones() {
     JOB_REFRESH_INTERVAL=10             # default
     MAX_TIP_AGE=600                     # default
     DATA_DIR=./drivechain-stratum-data  # default
+    ENGINES=1                           # default
     LOG_FORMAT=text                     # default
     LOG_LEVEL=info                      # default
     ");
@@ -240,8 +241,8 @@ fn a_full_file_of_the_first_user_becomes_types() {
       stratum_port: 3333, max_connections: 20000, pool_difficulty: Difficulty { digits: 15,
       exponent: -5 }, vardiff: Some(VardiffRules { share_interval: 5s, min: Difficulty {
       digits: 1, exponent: -7 }, max: None }), solo: None, listen: [], job_refresh_interval:
-      10s, max_tip_age: 600s, data_dir: "./drivechain-stratum-data", log_format: Text,
-      log_level: "info" }
+      10s, max_tip_age: 600s, data_dir: "./drivechain-stratum-data", engines: 1, log_format:
+      Text, log_level: "info" }
     "#);
 }
 
@@ -312,10 +313,8 @@ fn ports() {
     SC_RPC_PORT=65536 (environment): is not a port, so there is nothing to connect to; write
       a whole number from 1 to 65535
     ");
-    assert_snapshot!(problem("MAX_CONNECTIONS", "0"), @r"
-    MAX_CONNECTIONS=0 (environment): is no number of connections; write a whole number from
-      1 to 1000000
-    ");
+    assert!(problem("ENGINES", "65").contains("is no number of threads"));
+    assert!(problem("MAX_CONNECTIONS", "0").contains("is no number of connections"));
     assert_snapshot!(problem("STRATUM_PORT", "-1"), @r"
     STRATUM_PORT=-1 (environment): is not a port, so no miner could connect; write a whole
       number from 1 to 65535, or 0 for any free one
@@ -894,6 +893,7 @@ fn the_listing_masks_secrets_and_names_sources() {
     JOB_REFRESH_INTERVAL=10                                 # default
     MAX_TIP_AGE=600                                         # default
     DATA_DIR=./drivechain-stratum-data                      # default
+    ENGINES=1                                               # default
     LOG_FORMAT=text                                         # default
     LOG_LEVEL=info                                          # default
     "#);

@@ -21,13 +21,13 @@ use server::bmm::Slot;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixMillis;
-use server::config::{Config, Limits, Miners, NodeRole, OwnSidechain, PortId};
+use server::config::{Config, Engine, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use server::journal::{DiskOp, Recovered};
 use server::pool::Counters;
 use server::pool::action::Halt;
 use server::runtime::disk::{Disk, DiskError};
 use server::runtime::listener::{Listener, Visitor};
-use server::runtime::{FileDisk, Parts, TcpConnector, TcpDoor, run};
+use server::runtime::{Direct, FileDisk, Parts, TcpConnector, TcpDoor, run};
 use server::settings::{Credentials, RpcEndpoint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::{Builder, Runtime};
@@ -58,6 +58,7 @@ fn config() -> Config {
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),
+        engine: Engine::ONLY,
         limits: Limits::default(),
     }
 }
@@ -86,18 +87,15 @@ impl Server {
         let (totals, counters) = watch::channel(Counters::default());
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, ended) = channel();
-        let endpoints = ports.iter().copied().map(endpoint).collect();
-        let (connect, publishers, witness) = (TcpConnector, Vec::new(), ());
+        let calls = Direct::new(TcpConnector, ports.iter().copied().map(endpoint));
         let parts = Parts {
             config,
             listener,
-            connect,
-            endpoints,
-            publishers,
-            reconfigured: tokio::sync::mpsc::channel(1).1,
+            calls,
+            told: tokio::sync::mpsc::channel(1).1,
             disk,
             counters: totals,
-            witness,
+            witness: (),
         };
         runtime.spawn(async move {
             let stop = async {

@@ -12,7 +12,7 @@ use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixMillis};
 use server::config::{
-    Config, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortRules, VardiffRules,
+    Config, Engine, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortRules, VardiffRules,
 };
 use server::journal::Recovered;
 use server::mining::difficulty::Difficulty;
@@ -301,6 +301,7 @@ fn config(server: &ServerPlan) -> Config {
         sidechains: sidechains.collect(),
         wishes: Wishes::default(),
         miners: Miners { ports: vec![PortRules { difficulty, vardiff }], solo: None },
+        engine: Engine::ONLY,
         limits: limits(&server.limits),
     }
 }

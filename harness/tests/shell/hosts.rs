@@ -13,7 +13,7 @@ use harness::sim::World;
 use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::UnixTime;
-use server::config::{Config, Limits, Miners, NodeRole};
+use server::config::{Config, Engine, Limits, Miners, NodeRole};
 use server::journal::{DiskOp, Recovered};
 use server::mining::block::FoundBlock;
 use server::mining::difficulty::Difficulty;
@@ -22,7 +22,7 @@ use server::pool::Counters;
 use server::pool::action::{Action, Halt};
 use server::pool::event::Event;
 use server::runtime::disk::{Disk, DiskError};
-use server::runtime::{Parts, Witness, run};
+use server::runtime::{Direct, Parts, Witness, run};
 use server::settings::{Credentials, RpcEndpoint};
 use simminer::client::Share;
 use simminer::runtime::{MinerEvent, Options, Summary, run_over};
@@ -133,6 +133,7 @@ fn config(limits: Limits) -> Config {
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),
+        engine: Engine::ONLY,
         limits,
     }
 }
@@ -181,10 +182,8 @@ impl Stage {
             let parts = Parts {
                 config: config.clone(),
                 listener: Door::new(STRATUM_PORT),
-                connect: Simulated,
-                endpoints: vec![endpoint],
-                publishers: Vec::new(),
-                reconfigured: mpsc::channel(1).1,
+                calls: Direct::new(Simulated, [endpoint]),
+                told: mpsc::channel(1).1,
                 disk: disk.clone(),
                 counters: totals.clone(),
                 witness: Monitor(watched),

@@ -104,6 +104,11 @@ pub fn request(method: &str, params: &str) -> Bytes {
     Bytes::from([head.as_str(), params, "}"].concat())
 }
 
+/// Whether the answer to this request is held back until there is news: a long poll (BIP-0022).
+pub fn is_parked(body: &[u8]) -> bool {
+    memchr::memmem::find(body, b"\"longpollid\"").is_some()
+}
+
 /// The text of the result that `reply` carries.
 pub fn result(reply: &Result<HttpReply, CallError>) -> Result<&RawValue, RpcError> {
     let reply = reply.as_ref().map_err(|error| RpcError::Call(error.clone()))?;

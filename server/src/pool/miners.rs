@@ -194,7 +194,7 @@ impl Pool {
 
 /// Whoever has one IPv6 address has all 2^64 beside it, and changes between them as he likes. An
 /// IPv4 address is itself, in either spelling.
-fn household(address: IpAddr) -> IpAddr {
+pub(crate) fn household(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {
             let [a, b, c, d, ..] = address.segments();

@@ -14,7 +14,7 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::wishes::Wishes;
 use crate::clock::UnixTime;
-use crate::config::{Fallback, Limits, Miners, NodeRole, OwnSidechain, PortId};
+use crate::config::{Engine, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use crate::mining::block::FoundBlock;
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hash::sha256d;
@@ -63,6 +63,7 @@ fn config() -> Config {
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),
+        engine: Engine::ONLY,
         limits: Limits::default(),
     }
 }

@@ -3,6 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::journal::recovery::Damaged;
 use crate::journal::{DiskOp, Recovered, Shelf, WriteError, block_file_name, read_block_file};
@@ -108,7 +109,11 @@ pub trait Disk: Send + 'static {
 pub struct FileDisk {
     root: PathBuf,
     shares: ShareLog,
-    _lock: File,
+    lock: Arc<File>,
+    /// What one of several engines recovers, for the whole directory was looked at once.
+    recovered: Option<Recovered>,
+    /// The generation on disk is no lower.
+    reserved: u32,
 }
 
 fn unusable(path: &Path) -> impl FnOnce(io::Error) -> DiskError {
@@ -130,12 +135,33 @@ impl FileDisk {
         let lock = File::create(&path).map_err(unusable(&path))?;
         match lock.try_lock() {
             Ok(()) => {
-                let shares = ShareLog::open(root)?;
-                Ok(Self { root: root.to_owned(), shares, _lock: lock })
+                let (shares, lock) = (ShareLog::open(root)?, Arc::new(lock));
+                Ok(Self { root: root.to_owned(), shares, lock, recovered: None, reserved: 0 })
             }
             Err(TryLockError::WouldBlock) => Err(DiskError::InUse(root.to_owned())),
             Err(TryLockError::Error(cause)) => Err(DiskError::Unusable { path, cause }),
         }
+    }
+
+    /// The same directory for `count` engines at a time. Each is a run of its own, so it has a
+    /// generation, and files of the share log, that no other has. What the last runs left unjudged
+    /// is the first engine's.
+    pub fn of_engines(mut self, count: u32) -> Result<Vec<Self>, DiskError> {
+        let Recovered { generation, mut pending } = self.recover()?;
+        let path = self.root.join("generation");
+        let Some(last) = generation.checked_add(count).filter(|last| *last < u32::MAX) else {
+            return Err(DiskError::BadGeneration(path));
+        };
+        // Before there is a file of any of them: so many may end in a torn write.
+        self.write_synced(&self.root.join(share_log::ENGINES), &format!("{count}\n"))?;
+        self.write_synced(&path, &format!("{last}\n"))?;
+        let engines = generation..last;
+        let disk = |generation| {
+            let (shares, lock) = (ShareLog::open(&self.root)?, Arc::clone(&self.lock));
+            let recovered = Some(Recovered { generation, pending: core::mem::take(&mut pending) });
+            Ok(Self { root: self.root.clone(), shares, lock, recovered, reserved: last })
+        };
+        engines.map(disk).collect()
     }
 
     fn generation(&self) -> Result<u32, DiskError> {
@@ -200,7 +226,17 @@ fn sync_folder(folder: &Path) -> Result<(), DiskError> {
 
 impl Disk for FileDisk {
     fn recover(&mut self) -> Result<Recovered, DiskError> {
-        let (counter, logged) = (self.generation()?, self.shares.recover()?);
+        if let Some(recovered) = self.recovered.take() {
+            return Ok(recovered);
+        }
+        let engines = share_log::engines(&self.root)?;
+        let (counter, logged) = (self.generation()?, self.shares.recover(engines)?);
+        if engines > 1 {
+            // What they left is whole now, and this run may be one engine alone.
+            let path = self.root.join(share_log::ENGINES);
+            fs::remove_file(&path).map_err(unusable(&path))?;
+            sync_folder(&self.root)?;
+        }
         if logged > counter {
             tracing::warn!(
                 counter,
@@ -215,6 +251,8 @@ impl Disk for FileDisk {
     fn perform(&mut self, op: &DiskOp) -> Result<(), DiskError> {
         let blocks = self.root.join("blocks");
         match op {
+            // It was written for all engines at once.
+            DiskOp::PutGeneration(number) if *number <= self.reserved => Ok(()),
             DiskOp::PutGeneration(number) => {
                 self.write_synced(&self.root.join("generation"), &format!("{number}\n"))
             }

@@ -1,41 +1,34 @@
 //! All ports that miners come through, as one door.
 //!
 //! A plain port lets its miners in at once. Where a proxy says who the miner is, or TLS is spoken,
-//! each connection has a greeting of its own first (`greeting`), so that nobody waits for another.
+//! each connection has a greeting of its own first (`greeting`, `welcome`), so that nobody waits
+//! for another.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
 use tracing::debug;
 
 use super::greeting;
 use super::listener::{Listener, TcpDoor, Visitor, be_prompt, not_let_in};
 use super::tls::Tls;
+use super::welcome::{Guest, Handshakes, MinerIo};
 use crate::config::PortId;
 
 /// Connections that are being greeted at a time; then the next wait to be accepted.
 const GREETINGS_MAX: usize = 1_024;
 
-/// A miner's byte stream, whatever it is wrapped in.
-#[derive(Debug)]
-pub enum MinerIo {
-    /// As it is.
-    Plain(TcpStream),
-    /// In TLS.
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
 /// All ports, the first one first.
 #[derive(Debug, Default)]
 pub struct Doors {
     ports: Vec<Door>,
-    greetings: JoinSet<io::Result<Visitor<MinerIo>>>,
+    /// Those whose proxy has not said yet who they are.
+    unknown: JoinSet<io::Result<Guest>>,
+    handshakes: Handshakes,
     /// Who is asked first: each in turn, so that a busy port does not keep out the others.
     turn: usize,
 }
@@ -50,8 +43,8 @@ struct Door {
 
 /// What happened at the doors.
 enum Knock {
-    Came(TcpStream, SocketAddr, PortId),
     Greeted(Visitor<MinerIo>),
+    Came(Guest),
     Failed(io::Error),
 }
 
@@ -71,16 +64,47 @@ impl Doors {
         self.ports.iter().map(|door| door.tcp.address())
     }
 
-    fn poll_knock(&mut self, context: &mut Context<'_>) -> Poll<Knock> {
-        while let Poll::Ready(Some(greeted)) = self.greetings.poll_join_next(context) {
-            match greeted.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(visitor) => return Poll::Ready(Knock::Greeted(visitor)),
-                Err(error) => debug!("a greeting failed: {error}"),
+    /// The next connection as it came, for an engine elsewhere: TLS is not spoken yet. The first
+    /// call is what opens the doors; an error says that they cannot be.
+    pub(super) async fn guest(&mut self) -> io::Result<Guest> {
+        self.open()?;
+        loop {
+            match poll_fn(|context| self.poll_guest(context)).await {
+                Ok(guest) => return Ok(guest),
+                Err(error) => not_let_in(&error).await,
             }
         }
-        if self.greetings.len() >= GREETINGS_MAX {
-            return Poll::Pending;
+    }
+
+    fn open(&mut self) -> io::Result<()> {
+        self.ports.iter_mut().try_for_each(|door| door.tcp.listen().map(drop))
+    }
+
+    fn poll_guest(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Guest>> {
+        loop {
+            while let Poll::Ready(Some(known)) = self.unknown.poll_join_next(context) {
+                match known.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                    Ok(guest) => return Poll::Ready(Ok(guest)),
+                    Err(error) => debug!("a greeting failed: {error}"),
+                }
+            }
+            if self.unknown.len() + self.handshakes.len() >= GREETINGS_MAX {
+                return Poll::Pending;
+            }
+            match self.poll_accept(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok((io, peer, port))) => {
+                    be_prompt(&io, peer);
+                    if let Some(guest) = self.meet(io, peer, port) {
+                        return Poll::Ready(Ok(guest));
+                    }
+                }
+            }
         }
+    }
+
+    fn poll_accept(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Visitor<TcpStream>>> {
         let count = self.ports.len();
         for step in 0..count {
             let place = (self.turn + step) % count;
@@ -90,28 +114,34 @@ impl Doors {
             };
             if let Poll::Ready(knock) = knock {
                 self.turn = place + 1;
-                return Poll::Ready(match knock {
-                    Ok((stream, peer)) => Knock::Came(stream, peer, PortId(place)),
-                    Err(error) => Knock::Failed(error),
-                });
+                return Poll::Ready(knock.map(|(io, peer)| (io, peer, PortId(place))));
             }
         }
         Poll::Pending
     }
 
-    /// Greets whoever must be; the answer is who need not.
-    fn greet(&mut self, io: TcpStream, peer: SocketAddr, port: PortId) -> Option<Visitor<MinerIo>> {
+    /// Whoever came, unless a proxy has to say first who that is.
+    fn meet(&mut self, io: TcpStream, peer: SocketAddr, port: PortId) -> Option<Guest> {
         let door = &mut self.ports[port.0];
         let by_proxy = door.proxies.contains(&peer.ip().to_canonical());
-        let acceptor = door.tls.as_mut().map(Tls::acceptor);
-        if !by_proxy && acceptor.is_none() {
-            return Some((MinerIo::Plain(io), peer, port));
+        let tls = door.tls.as_mut().map(Tls::acceptor);
+        let guest = Guest { io, peer, port, tls, seat: None };
+        if !by_proxy {
+            return Some(guest);
         }
-        self.greetings.spawn(async move {
-            let (io, peer) = greeting::greet(io, peer, by_proxy, acceptor).await?;
-            Ok((io, peer, port))
+        self.unknown.spawn(async move {
+            let Guest { mut io, peer, port, tls, seat } = guest;
+            let said = greeting::hear_proxy(&mut io).await?;
+            Ok(Guest { io, peer: said.unwrap_or(peer), port, tls, seat })
         });
         None
+    }
+
+    fn poll_knock(&mut self, context: &mut Context<'_>) -> Poll<Knock> {
+        if let Poll::Ready(visitor) = self.handshakes.poll(context) {
+            return Poll::Ready(Knock::Greeted(visitor));
+        }
+        self.poll_guest(context).map(|came| came.map_or_else(Knock::Failed, Knock::Came))
     }
 }
 
@@ -119,60 +149,17 @@ impl Listener for Doors {
     type Io = MinerIo;
 
     async fn accept(&mut self) -> io::Result<Visitor<MinerIo>> {
-        for door in &mut self.ports {
-            door.tcp.listen()?;
-        }
+        self.open()?;
         loop {
-            match core::future::poll_fn(|context| self.poll_knock(context)).await {
-                Knock::Came(stream, peer, port) => {
-                    be_prompt(&stream, peer);
-                    if let Some(visitor) = self.greet(stream, peer, port) {
+            match poll_fn(|context| self.poll_knock(context)).await {
+                Knock::Greeted(visitor) => return Ok(visitor),
+                Knock::Came(guest) => {
+                    if let Some(visitor) = self.handshakes.welcome(guest) {
                         return Ok(visitor);
                     }
                 }
-                Knock::Greeted(visitor) => return Ok(visitor),
                 Knock::Failed(error) => not_let_in(&error).await,
             }
-        }
-    }
-}
-
-impl AsyncRead for MinerIo {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
-            Self::Tls(io) => Pin::new(io).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for MinerIo {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_write(context, bytes),
-            Self::Tls(io) => Pin::new(io).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_flush(context),
-            Self::Tls(io) => Pin::new(io).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
-            Self::Tls(io) => Pin::new(io).poll_shutdown(context),
         }
     }
 }

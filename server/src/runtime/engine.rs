@@ -11,11 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet, unconstrained, yield_now};
 use tokio::time::{Instant as TokioInstant, timeout, timeout_at};
 
+use super::calls::Calls;
 use super::connection::{Connections, LAST_WORDS, Report};
 use super::disk::{Disk, DiskError};
-use super::http;
-use super::listener::{Connect, Listener};
-use super::publisher;
+use super::listener::Listener;
 use super::witness::Witness;
 use crate::clock::{Instant, Now, UnixMillis};
 use crate::config::{Config, PortId};
@@ -23,7 +22,6 @@ use crate::journal::{DiskOp, WriteError};
 use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
 use crate::pool::event::{ConnId, Event};
 use crate::pool::{Counters, Pool};
-use crate::settings::RpcEndpoint;
 
 /// Events that may wait for the pool; then readers wait too.
 const INBOX_EVENTS: usize = 1_024;
@@ -37,19 +35,15 @@ const _: () = assert!(FAREWELL.as_millis() > LAST_WORDS.as_millis());
 
 /// What the shell is made of.
 #[derive(Debug)]
-pub struct Parts<L, C, D, W> {
+pub struct Parts<L, Q, D, W> {
     /// What the core is told.
     pub config: Config,
     /// Where miners come in.
     pub listener: L,
     /// How calls leave.
-    pub connect: C,
-    /// The nodes, then the sidechain daemons, each in the order of the configuration.
-    pub endpoints: Vec<RpcEndpoint>,
-    /// Where which node publishes what happens (ZMQ), such as `tcp://127.0.0.1:28332`.
-    pub publishers: Vec<(usize, String)>,
-    /// What the core is told when the operator changed the settings.
-    pub reconfigured: mpsc::Receiver<Config>,
+    pub calls: Q,
+    /// What the core is told that it did not ask for: nodes' notices, changed settings.
+    pub told: mpsc::Receiver<Event>,
     /// Where writes go.
     pub disk: D,
     /// Told of every change of the totals, before anybody else can know of it.
@@ -74,8 +68,8 @@ pub(super) enum Inbound<Io> {
 /// Runs the pool until it halts. `wall` is the wall clock; when `stop` is done, the pool is told.
 ///
 /// When this returns, door, connections and disk are let go; when it is dropped, soon after.
-pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
-    parts: Parts<L, C, D, W>,
+pub async fn run<L: Listener, Q: Calls, D: Disk, W: Witness>(
+    parts: Parts<L, Q, D, W>,
     wall: impl Fn() -> UnixMillis,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
@@ -84,13 +78,12 @@ pub async fn run<L: Listener, C: Connect, D: Disk, W: Witness>(
     unconstrained(run_engine(parts, wall, stop)).await
 }
 
-async fn run_engine<L: Listener, C: Connect, D: Disk, W: Witness>(
-    parts: Parts<L, C, D, W>,
+async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
+    parts: Parts<L, Q, D, W>,
     wall: impl Fn() -> UnixMillis,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Halt, DiskError> {
-    let Parts { config, listener, connect, endpoints, publishers, .. } = parts;
-    let Parts { reconfigured, mut disk, counters, mut witness, .. } = parts;
+    let Parts { config, listener, calls, told, mut disk, counters, mut witness } = parts;
     let recovered = disk.recover()?;
     let (inbox_in, mut inbox) = mpsc::channel(INBOX_EVENTS);
     let started = TokioInstant::now();
@@ -103,21 +96,17 @@ async fn run_engine<L: Listener, C: Connect, D: Disk, W: Witness>(
     let (queue, disk_ends) = start_disk(disk, inbox_in.clone());
     let mut engine = Engine {
         listener: Some(listener),
-        connect,
-        endpoints,
+        calls,
         nodes,
         disk: queue,
         disk_ends,
         connections: Connections::new(inbox_in.clone()),
-        calls: BTreeMap::new(),
+        on_their_way: BTreeMap::new(),
         tasks: JoinSet::new(),
         inbox: inbox_in,
     };
     engine.tell_when(stop);
-    engine.tasks.spawn(pass_on(reconfigured, engine.inbox.clone()));
-    for (node, address) in publishers {
-        engine.tasks.spawn(publisher::listen(node, address, engine.inbox.clone()));
-    }
+    engine.tasks.spawn(pass_on(told, engine.inbox.clone()));
     let (mut clock_was_first, mut turn) = (false, 0);
     let halt = loop {
         // First: who is answered may look at once whether he is counted.
@@ -183,23 +172,22 @@ fn shut(error: &io::Error) -> String {
     )
 }
 
-struct Engine<L: Listener, C> {
+struct Engine<L: Listener, Q> {
     listener: Option<L>,
-    connect: C,
-    endpoints: Vec<RpcEndpoint>,
-    /// How many of them are nodes.
+    calls: Q,
+    /// How many nodes come before the first sidechain daemon.
     nodes: usize,
     disk: blocking::SyncSender<(WriteId, DiskOp)>,
     /// Answered or dropped once the disk is let go.
     disk_ends: oneshot::Receiver<()>,
     connections: Connections<L::Io>,
-    calls: BTreeMap<CallId, AbortHandle>,
+    on_their_way: BTreeMap<CallId, AbortHandle>,
     /// Everything else that runs: dropped with the engine, so that nothing outlives it.
     tasks: JoinSet<()>,
     inbox: mpsc::Sender<Inbound<L::Io>>,
 }
 
-impl<L: Listener, C: Connect> Engine<L, C> {
+impl<L: Listener, Q: Calls> Engine<L, Q> {
     fn tell_when(&mut self, stop: impl Future<Output = ()> + Send + 'static) {
         let inbox = self.inbox.clone();
         self.tasks.spawn(async move {
@@ -237,17 +225,16 @@ impl<L: Listener, C: Connect> Engine<L, C> {
                     Endpoint::Node(index) => index,
                     Endpoint::Sidechain(index) => self.nodes + index,
                 };
-                let endpoint = self.endpoints[place].clone();
-                let (connect, inbox) = (self.connect.clone(), self.inbox.clone());
+                let (calls, inbox) = (self.calls.clone(), self.inbox.clone());
                 let task = self.tasks.spawn(async move {
-                    let result = http::post(connect, endpoint, body, patience).await;
+                    let result = calls.call(place, body, patience).await;
                     let replied = Inbound::Event(Event::Replied { call, result });
                     inbox.send(replied).await.unwrap_or_default();
                 });
-                self.calls.insert(call, task);
+                self.on_their_way.insert(call, task);
             }
             Action::Cancel { call } => {
-                if let Some(task) = self.calls.remove(&call) {
+                if let Some(task) = self.on_their_way.remove(&call) {
                     task.abort();
                 }
             }
@@ -279,7 +266,7 @@ impl<L: Listener, C: Connect> Engine<L, C> {
             }
             Inbound::Event(event) => {
                 if let Event::Replied { call, .. } = &event {
-                    self.calls.remove(call);
+                    self.on_their_way.remove(call);
                 }
                 while self.tasks.try_join_next().is_some() {}
                 Some(event)
@@ -307,9 +294,8 @@ impl<L: Listener, C: Connect> Engine<L, C> {
     }
 }
 
-async fn pass_on<Io>(mut configs: mpsc::Receiver<Config>, inbox: mpsc::Sender<Inbound<Io>>) {
-    while let Some(newer) = configs.recv().await {
-        let event = Event::Reconfigured(Box::new(newer));
+async fn pass_on<Io>(mut told: mpsc::Receiver<Event>, inbox: mpsc::Sender<Inbound<Io>>) {
+    while let Some(event) = told.recv().await {
         inbox.send(Inbound::Event(event)).await.unwrap_or_default();
     }
 }

@@ -9,10 +9,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
-use super::doors::MinerIo;
-
-/// How long all of it may take.
+/// How long either may take.
 const GREETING: Duration = Duration::from_secs(10);
 /// Bytes with which either form of the header begins, and that the shorter one has.
 const START_BYTES: usize = 12;
@@ -22,24 +21,17 @@ const LINE_BYTES_MAX: usize = 107;
 /// most; the rest is room for what a cloud's proxies say of themselves.
 const BODY_BYTES_MAX: usize = 2_048;
 
-/// Hears out the proxy, if it is one that must speak, then speaks TLS, if this port does.
-pub(super) async fn greet(
+/// Hears out the proxy: where the miner is, none when it speaks for itself.
+pub(super) async fn hear_proxy(io: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+    timeout(GREETING, read_header(io)).await?
+}
+
+/// Speaks TLS.
+pub(super) async fn encrypt(
     io: TcpStream,
-    peer: SocketAddr,
-    by_proxy: bool,
-    acceptor: Option<TlsAcceptor>,
-) -> io::Result<(MinerIo, SocketAddr)> {
-    let greeting = async {
-        let mut io = io;
-        let said = if by_proxy { read_header(&mut io).await? } else { None };
-        let peer = said.unwrap_or(peer);
-        let io = match acceptor {
-            None => MinerIo::Plain(io),
-            Some(acceptor) => MinerIo::Tls(Box::new(acceptor.accept(io).await?)),
-        };
-        Ok((io, peer))
-    };
-    timeout(GREETING, greeting).await?
+    acceptor: TlsAcceptor,
+) -> io::Result<TlsStream<TcpStream>> {
+    timeout(GREETING, acceptor.accept(io)).await?
 }
 
 /// Where the miner is, as the proxy says; none when it speaks for itself (a health check). Not a

@@ -4,7 +4,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::config::Config;
+use crate::pool::event::Event;
 use crate::settings::Settings;
 
 /// At each SIGHUP reads the settings again and passes on what they come to. A reading that gives
@@ -12,7 +12,7 @@ use crate::settings::Settings;
 pub(super) async fn heed_hangups(
     started: Settings,
     mut reread: impl FnMut() -> Option<Settings> + Send,
-    newer: mpsc::Sender<Config>,
+    newer: mpsc::Sender<Event>,
 ) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,
@@ -32,7 +32,7 @@ pub(super) async fn heed_hangups(
         }
         last = settings;
         // The end of the server is no news here.
-        newer.send(super::config(&last)).await.unwrap_or_default();
+        newer.send(Event::Reconfigured(Box::new(super::config(&last)))).await.unwrap_or_default();
     }
 }
 

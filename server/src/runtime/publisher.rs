@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 use zeromq::{Socket as _, SocketRecv as _, SubSocket, ZmqError, ZmqMessage};
 
-use super::engine::Inbound;
 use crate::node::notice::TOPICS;
 use crate::pool::event::Event;
 
@@ -21,19 +20,15 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(2);
 
 /// Passes on what the node at this place publishes at `address` (`tcp://host:port`), for as long as
 /// anybody hears it.
-pub(super) async fn listen<Io: Send + 'static>(
-    node: usize,
-    address: String,
-    inbox: mpsc::Sender<Inbound<Io>>,
-) {
+pub(super) async fn listen(node: usize, address: String, told: mpsc::Sender<Event>) {
     // Whether the operator heard that nothing is heard.
     let mut said = false;
-    while !inbox.is_closed() {
+    while !told.is_closed() {
         let error = match subscribed(&address).await {
             Ok(mut socket) => {
                 said = false;
                 info!(address, "hears what the node publishes");
-                pass_on(node, &mut socket, &inbox).await
+                pass_on(node, &mut socket, &told).await
             }
             Err(error) => error,
         };
@@ -62,18 +57,14 @@ pub(crate) async fn subscribed(address: &str) -> Result<SubSocket, ZmqError> {
 }
 
 /// Ends with the connection's error, or when nobody hears of it any more.
-async fn pass_on<Io>(
-    node: usize,
-    socket: &mut SubSocket,
-    inbox: &mpsc::Sender<Inbound<Io>>,
-) -> ZmqError {
+async fn pass_on(node: usize, socket: &mut SubSocket, told: &mpsc::Sender<Event>) -> ZmqError {
     loop {
         let event = match socket.recv().await {
             Ok(message) => event(node, &message),
             Err(error) => return error,
         };
         let Some(event) = event else { continue };
-        if inbox.send(Inbound::Event(event)).await.is_err() {
+        if told.send(event).await.is_err() {
             return ZmqError::Other("the server stops");
         }
     }

@@ -38,6 +38,7 @@ fn differs(older: &Settings, newer: &Settings) -> Vec<(&'static str, bool)> {
         job_refresh_interval,
         max_tip_age,
         data_dir,
+        engines,
         log_format,
         log_level,
     } = older;
@@ -55,6 +56,7 @@ fn differs(older: &Settings, newer: &Settings) -> Vec<(&'static str, bool)> {
         ("the ports in [[listen]]", true, doors != newer_doors),
         ("solo mining", true, *solo != newer.solo),
         ("DATA_DIR", true, *data_dir != newer.data_dir),
+        ("ENGINES", true, *engines != newer.engines),
         ("LOG_FORMAT", true, *log_format != newer.log_format),
         ("the payout", false, *payout != newer.payout),
         ("[[propose]], [[acknowledge]], [votes]", false, *wishes != newer.wishes),

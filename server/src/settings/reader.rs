@@ -50,6 +50,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let interval = reader.read(&table::JOB_REFRESH_INTERVAL, value::refresh_interval);
     let max_tip_age = reader.read(&table::MAX_TIP_AGE, value::tip_age);
     let data_dir = reader.path(&table::DATA_DIR);
+    let engines = reader.read(&table::ENGINES, value::engines);
     let log_format = reader.read(&table::LOG_FORMAT, value::log_format);
     let log_level = reader.read(&table::LOG_LEVEL, value::log_level);
     Some(Settings {
@@ -71,6 +72,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         job_refresh_interval: interval?,
         max_tip_age: max_tip_age?,
         data_dir: data_dir?,
+        engines: engines?,
         log_format: log_format?,
         log_level: log_level?,
     })

@@ -237,6 +237,11 @@ pub(super) const DATA_DIR: Setting =
         PROCESS,
         "Where the journal and the found blocks are kept; made when it does not exist.",
     );
+pub(super) const ENGINES: Setting = Setting::new("engines", "COUNT", "1").means(
+    PROCESS,
+    "How many threads judge shares, 1 to 64: each has miners and a share log of its own. One is \
+     enough for 50000 shares a second.",
+);
 pub(super) const LOG_FORMAT: Setting = Setting::new("log-format", "FORMAT", "text")
     .means(PROCESS, "Form of the log on standard error: text, or json with one object a line.");
 pub(super) const LOG_LEVEL: Setting = Setting::new("log-level", "LEVEL", "info").means(
@@ -278,6 +283,7 @@ pub const SETTINGS: &[Setting] = &[
     JOB_REFRESH_INTERVAL,
     MAX_TIP_AGE,
     DATA_DIR,
+    ENGINES,
     LOG_FORMAT,
     LOG_LEVEL,
 ];

@@ -23,6 +23,7 @@ use crate::mining::difficulty::Difficulty;
 
 const REFRESH_SECONDS_MAX: u64 = 3_600;
 const TIP_AGE_SECONDS: core::ops::RangeInclusive<u64> = 10..=86_400;
+const ENGINES: core::ops::RangeInclusive<u32> = 1..=64;
 const CONNECTIONS: core::ops::RangeInclusive<usize> = 1..=1_000_000;
 const SHARE_SECONDS_MAX: u64 = 600;
 /// Longest host name (RFC 1035, section 2.3.4).
@@ -334,6 +335,14 @@ pub(super) fn tip_age(value: &str) -> Parsed<Duration> {
     seconds.map(Duration::from_secs).ok_or_else(|| {
         "is not an age, so miners would be kept on a dead tip for no known time; write whole \
          seconds from 10 to 86400"
+            .to_owned()
+    })
+}
+
+pub(super) fn engines(value: &str) -> Parsed<u32> {
+    value.parse().ok().filter(|count| ENGINES.contains(count)).ok_or_else(|| {
+        "is no number of threads; write a whole number from 1 to 64, and no more than there are \
+         cores"
             .to_owned()
     })
 }

@@ -14,7 +14,7 @@ use server::bmm::auction::Mode;
 use server::bmm::wishes::Wishes;
 use server::clock::{Instant, Now, UnixMillis, UnixTime};
 use server::config::{
-    Config, Limits, Miners, NodeRole, OwnSidechain, PortId, PortRules, Solo, VardiffRules,
+    Config, Engine, Limits, Miners, NodeRole, OwnSidechain, PortId, PortRules, Solo, VardiffRules,
 };
 use server::journal::{Recovered, WriteError};
 use server::node::rpc::HttpReply;
@@ -311,6 +311,7 @@ fn config(solo: bool) -> Config {
         sidechains: vec![OwnSidechain::new(Slot(98))],
         wishes: Wishes::default(),
         miners: Miners { ports, solo },
+        engine: Engine::ONLY,
         limits: Limits {
             handshake: Duration::from_secs(20),
             idle: Duration::from_secs(90),

@@ -4,7 +4,7 @@ use bitcoin::Network;
 
 use super::*;
 use crate::bmm::auction::Mode;
-use crate::config::Limits;
+use crate::config::{Engine, Limits};
 use crate::mining::hex;
 use crate::mining::template::witness_commitment;
 
@@ -68,6 +68,7 @@ impl Rig {
             sidechains: Vec::new(),
             wishes: crate::bmm::wishes::Wishes::default(),
             miners: crate::config::Miners::default(),
+            engine: Engine::ONLY,
             limits: Limits::default(),
         };
         let (open, mined, fatal) = (Vec::new(), Vec::new(), None);

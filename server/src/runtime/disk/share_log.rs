@@ -1,8 +1,11 @@
 //! The share log's files: appended to, synced, begun anew; looked at when the server starts.
 //!
 //! Each run begins a file, and another whenever one is large; so files can be moved away whole, and
-//! only the newest can end in a write that a crash cut short.
+//! only the newest of a run can end in a write that a crash cut short. Several engines are as many
+//! runs at a time; the file `engines` says how many the last were, and where there is none it was
+//! one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,20 @@ use crate::journal::recovery::{Damaged, Part, examine};
 
 /// Bytes after which a file is followed by another: some 300,000 shares.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Says how many runs wrote at a time, in decimal.
+pub(super) const ENGINES: &str = "engines";
+
+/// How many runs wrote to the data directory `root` at a time, and so may have left a torn write.
+pub(super) fn engines(root: &Path) -> Result<u32, DiskError> {
+    let path = root.join(ENGINES);
+    match fs::read_to_string(&path) {
+        // A damaged one is no reason to overlook anything.
+        Ok(text) => Ok(text.trim().parse().unwrap_or(u32::MAX)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(1),
+        Err(cause) => Err(DiskError::Unusable { path, cause }),
+    }
+}
 
 /// The share log as this run writes it.
 #[derive(Debug)]
@@ -39,10 +56,15 @@ impl ShareLog {
         Ok(Self { folder, file_bytes_max: FILE_BYTES_MAX, open: None })
     }
 
-    /// Makes the newest file end with a whole record, and sure that what it holds stays; the run
-    /// that wrote it, 0 when there is none.
-    pub(super) fn recover(&self) -> Result<u32, DiskError> {
-        let Some(part) = parts(&self.folder)?.pop() else { return Ok(0) };
+    /// Makes the newest file of each of the newest `runs` end with a whole record, and sure that
+    /// what it holds stays; the newest run, 0 when there is none.
+    pub(super) fn recover(&self, runs: u32) -> Result<u32, DiskError> {
+        let ends = ends(&parts(&self.folder)?, runs);
+        ends.values().try_for_each(|part| self.mend(*part))?;
+        Ok(ends.last_key_value().map_or(0, |(run, _)| *run))
+    }
+
+    fn mend(&self, part: Part) -> Result<(), DiskError> {
         let path = self.folder.join(part.file_name());
         let bytes = fs::read(&path).map_err(unusable(&path))?;
         let examined = examine(part, &bytes, |_| {})
@@ -57,8 +79,7 @@ impl ShareLog {
             file.set_len(examined.whole as u64).map_err(unusable(&path))?;
         }
         // What a failed sync left in memory alone was seen just now: it must not go later.
-        file.sync_all().map_err(unusable(&path))?;
-        Ok(part.run)
+        file.sync_all().map_err(unusable(&path))
     }
 
     /// Appends `records`, the first of which has the number `first` in the run `run`.
@@ -146,11 +167,22 @@ fn parts(folder: &Path) -> Result<Vec<Part>, DiskError> {
     Ok(parts)
 }
 
+/// The newest part of each of the newest `runs`.
+fn ends(parts: &[Part], runs: u32) -> BTreeMap<u32, Part> {
+    let mut ends: BTreeMap<u32, Part> = parts.iter().map(|part| (part.run, *part)).collect();
+    let older = ends.len().saturating_sub(usize::try_from(runs).unwrap_or(usize::MAX));
+    for _ in 0..older {
+        ends.pop_first();
+    }
+    ends
+}
+
 /// Shows `see` every whole record of the log in the data directory `root`, the oldest first, while
-/// a server may be writing to it. Gives the bytes at its end that are no whole record.
+/// a server may be writing to it. Gives the bytes at its ends that are no whole record.
 pub fn read(root: &Path, mut see: impl FnMut(&Record<'_>)) -> Result<usize, DiskError> {
     let folder = root.join("shares");
     let parts = parts(&folder)?;
+    let ends = ends(&parts, engines(root)?);
     let mut before: Option<(u32, u64)> = None;
     let mut torn = 0;
     for part in &parts {
@@ -165,11 +197,11 @@ pub fn read(root: &Path, mut see: impl FnMut(&Record<'_>)) -> Result<usize, Disk
         let examined = examine(*part, &bytes, &mut see)
             .map_err(|damaged| DiskError::SharesDamaged { path: path.clone(), damaged })?;
         // A start cuts off what the run before it left unfinished.
-        if examined.torn > 0 && Some(part) != parts.last() {
+        if examined.torn > 0 && ends.get(&part.run) != Some(part) {
             let damaged = Damaged { line: examined.next - part.first + 1, number: examined.next };
             return Err(DiskError::SharesDamaged { path, damaged });
         }
-        torn = examined.torn;
+        torn += examined.torn;
         before = Some((part.run, examined.next));
     }
     Ok(torn)

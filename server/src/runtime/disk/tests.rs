@@ -152,3 +152,40 @@ fn a_write_that_fails_names_the_file_and_leaves_the_old_one() {
     drop(disk);
     assert_eq!(folder.recovered().generation, 3);
 }
+
+/// Several engines in one directory: numbers of their own, one of them with what was left.
+#[test]
+fn engines_have_runs_of_their_own_whatever_their_number_was_before() {
+    let folder = Folder::of("engines");
+    let pending = block(9, 1);
+    let mut disk = folder.open();
+    perform(&mut disk, &DiskOp::PutGeneration(7));
+    perform(&mut disk, &DiskOp::PutBlock(pending.clone()));
+    drop(disk);
+    let engines = |count| {
+        let mut disks = folder.open().of_engines(count).expect("nothing is damaged");
+        let recovered = disks.iter_mut().map(|disk| disk.recover().expect("it was looked at"));
+        let recovered: Vec<_> = recovered.collect();
+        (disks, recovered)
+    };
+    let with = |generation, pending: &[FoundBlock]| {
+        let pending = pending.to_vec();
+        Recovered { generation, pending }
+    };
+    let (mut disks, recovered) = engines(2);
+    assert_eq!(recovered, [with(7, core::slice::from_ref(&pending)), with(8, &[])]);
+    let error = FileDisk::open(&folder.0).expect_err("each of them holds the lock");
+    assert!(matches!(error, DiskError::InUse(_)), "{error}");
+    // The later one is first: the number on disk must not fall.
+    perform(&mut disks[1], &DiskOp::PutGeneration(9));
+    perform(&mut disks[0], &DiskOp::PutGeneration(8));
+    drop(disks);
+    let (disks, recovered) = engines(3);
+    let generations: Vec<u32> = recovered.iter().map(|recovered| recovered.generation).collect();
+    assert_eq!(generations, [9, 10, 11]);
+    drop(disks);
+    assert_eq!(folder.recovered(), with(12, &[pending]), "one alone");
+    assert!(!folder.0.join(share_log::ENGINES).exists(), "as it was before there were several");
+    folder.write("generation", "4294967293");
+    assert!(matches!(folder.open().of_engines(2), Err(DiskError::BadGeneration(_))));
+}

@@ -34,13 +34,13 @@ fn file(folder: &Folder, run: u32, first: u64) -> PathBuf {
 fn what_was_appended_is_read_in_order_across_files_and_runs() {
     let folder = Folder::of("shares-order");
     let mut log = ShareLog::open(folder.path()).expect("the folder is ours");
-    assert_eq!((records(&folder), log.recover().expect("empty")), ((vec![], 0), 0));
+    assert_eq!((records(&folder), log.recover(1).expect("empty")), ((vec![], 0), 0));
     append(&mut log, 9, 1, 2);
     append(&mut log, 9, 3, 1);
     log.file_bytes_max = 1;
     append(&mut log, 9, 4, 1);
     let mut log = ShareLog::open(folder.path()).expect("the folder is ours");
-    assert_eq!(log.recover().expect("whole"), 9);
+    assert_eq!(log.recover(1).expect("whole"), 9);
     append(&mut log, 10, 1, 1);
     assert_eq!(records(&folder), (vec![(9, 1), (9, 2), (9, 3), (9, 4), (10, 1)], 0));
     for (run, first) in [(9, 1), (9, 4), (10, 1)] {
@@ -71,7 +71,7 @@ fn a_write_that_did_not_end_is_cut_off_at_the_start() {
     fs::write(&path, &bytes).expect("it is ours");
     let (found, torn) = records(&folder);
     assert_eq!((found.len(), torn), (3, half.len() / 2 - 20), "a reader says so and cuts nothing");
-    assert_eq!(log.recover().expect("torn is not damaged"), 9);
+    assert_eq!(log.recover(1).expect("torn is not damaged"), 9);
     assert_eq!(records(&folder), (vec![(9, 1), (9, 2), (9, 3)], 0));
     assert_eq!(fs::read(&path).expect("it is there").len(), whole + half.len() / 2);
 }
@@ -87,7 +87,7 @@ fn a_damaged_middle_is_refused_and_says_what_to_do() {
     let mut bytes = fs::read(&path).expect("it was written");
     bytes[70] ^= 4;
     fs::write(&path, &bytes).expect("it is ours");
-    for error in [log.recover().err(), read(folder.path(), |_| {}).err()] {
+    for error in [log.recover(1).err(), read(folder.path(), |_| {}).err()] {
         let error = error.expect("it is damaged").to_string();
         let words = ["0000000009-000000000001.jsonl", "line 1", "record 1", "move the file out"];
         assert!(words.iter().all(|word| error.contains(word)), "{error}");
@@ -144,4 +144,33 @@ fn what_finds_no_room_leaves_the_file_as_it_was() {
     assert_eq!((&file.bytes[..], file.syncs), (&b"one\ntwo\nthree\n"[..], 1));
     file.sync_fails = true;
     add(&mut file, 14, b"four\n").expect_err("nobody knows what is on disk");
+}
+
+/// DISK-1, where several runs wrote at a time: each may have left a write that did not end.
+#[test]
+fn each_of_several_engines_may_have_been_cut_short() {
+    let folder = Folder::of("shares-engines");
+    let log = || ShareLog::open(folder.path()).expect("the folder is ours");
+    let tear = |run| {
+        let path = file(&folder, run, 1);
+        let mut bytes = fs::read(&path).expect("it was written");
+        bytes.extend_from_slice(&batch(run, 3, 1).records[..50]);
+        fs::write(&path, &bytes).expect("it is ours");
+    };
+    append(&mut log(), 8, 1, 2);
+    append(&mut log(), 9, 1, 2);
+    append(&mut log(), 10, 1, 2);
+    tear(9);
+    tear(10);
+    read(folder.path(), |_| {}).expect_err("one run alone leaves one torn end");
+    fs::write(folder.path().join(ENGINES), "2\n").expect("the folder is ours");
+    let all = vec![(8, 1), (8, 2), (9, 1), (9, 2), (10, 1), (10, 2)];
+    assert_eq!(records(&folder), (all.clone(), 100));
+    assert_eq!(log().recover(engines(folder.path()).expect("it is there")).expect("torn"), 10);
+    assert_eq!(records(&folder), (all, 0));
+    // Older runs have none, and a file that says nonsense says nothing of them.
+    tear(8);
+    read(folder.path(), |_| {}).expect_err("it was whole when the next run began");
+    fs::write(folder.path().join(ENGINES), "many").expect("the folder is ours");
+    assert_eq!(records(&folder).1, 50);
 }
