@@ -38,6 +38,10 @@ pub struct LoadArguments {
     #[arg(long, value_name = "N", default_value_t = 4_000, conflicts_with = "to",
           value_parser = clap::value_parser!(u32).range(0..=10_000))]
     transactions: u32,
+    /// Engines of our server
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "to",
+          value_parser = clap::value_parser!(u32).range(1..=64))]
+    engines: u32,
     /// Miners
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -125,7 +129,7 @@ impl LoadArguments {
             .build()
             .map_err(LoadError::Runtime)?;
         let server = self.server.unwrap_or_else(program_beside_this_one);
-        let start = Stand::start(self.mode, &server, self.transactions);
+        let start = Stand::start(self.mode, &server, self.transactions, self.engines);
         let stand = runtime.block_on(start)?;
         run(&options, &stand.target)
     }
@@ -200,6 +204,8 @@ mod tests {
             "load --to nowhere",
             "load --to 127.0.0.1:3333 --transactions 1",
             "load --to 127.0.0.1:3333 --server file",
+            "load --to 127.0.0.1:3333 --engines 2",
+            "load --engines 0",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

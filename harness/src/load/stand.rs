@@ -146,8 +146,13 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// Starts node and server.
-    pub async fn start(mode: Mode, server: &Path, transactions: u32) -> Result<Self, StandError> {
+    /// Starts a node with so many transactions, and a server with so many engines.
+    pub async fn start(
+        mode: Mode,
+        server: &Path,
+        transactions: u32,
+        engines: u32,
+    ) -> Result<Self, StandError> {
         let node = LoadNode::start(mode, transactions).await?;
         let data = TempDir::new().map_err(StandError::Place)?;
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
@@ -161,6 +166,7 @@ impl Stand {
             .env("STRATUM_PORT", address.port().to_string())
             .env("DATA_DIR", data.path())
             .env("MAX_CONNECTIONS", CONNECTIONS)
+            .env("ENGINES", engines.to_string())
             .env("LOG_LEVEL", "warn")
             .stdin(Stdio::null())
             .kill_on_drop(true)
