@@ -129,7 +129,9 @@ pub async fn run(
     let crew = Crew { count: options.miners, pace: options.pace, inbox: told.clone() };
     let miners = Miners::start(server.address(), &server.counters(), &crew);
 
-    let judge = Judge::new(options.slot, options.blocks, options.miners);
+    // A container that was long in starting says nothing of mining.
+    let begun = started_at.elapsed();
+    let judge = Judge::new(begun, options.slot, options.blocks, options.miners);
     let mut run = Run { started_at, inbox, judge, printer };
     let ending = run.until_it_ends().await;
     let Run { inbox, judge, mut printer, .. } = run;

@@ -91,8 +91,9 @@ pub(super) struct Judge {
 }
 
 impl Judge {
-    /// Of a run that watches the sidechain of `slot` and ends after `goal` merge-mined blocks.
-    pub(super) fn new(slot: u8, goal: Option<u64>, own_miners: u32) -> Self {
+    /// Of a run that begins at `now`, watches the sidechain of `slot` and ends after `goal`
+    /// merge-mined blocks.
+    pub(super) fn new(now: Duration, slot: u8, goal: Option<u64>, own_miners: u32) -> Self {
         Self {
             slot,
             goal,
@@ -104,7 +105,7 @@ impl Judge {
             totals: Counters::default(),
             totals_shown: Counters::default(),
             totals_shown_at: Duration::ZERO,
-            progress_at: Duration::ZERO,
+            progress_at: now,
             ending: None,
         }
     }

@@ -15,7 +15,7 @@ fn seconds(seconds: u64) -> Duration {
 }
 
 fn judge(goal: Option<u64>, own_miners: u32) -> Judge {
-    Judge::new(SLOT, goal, own_miners)
+    Judge::new(Duration::ZERO, SLOT, goal, own_miners)
 }
 
 fn block_hash() -> BlockHash {
@@ -155,6 +155,12 @@ fn without_progress_it_ends_and_a_block_is_progress() {
     let ending = judge.ending().unwrap();
     assert_eq!(ending.exit_code(), 4);
     assert!(ending.reason().contains("no merge-mined block for 60 s"), "{ending:?}");
+}
+
+#[test]
+fn time_until_it_begins_does_not_count() {
+    let judge = Judge::new(seconds(54), SLOT, Some(2), 1);
+    assert_eq!(judge.deadline(), Some(seconds(54) + PROGRESS_TIME_MAX));
 }
 
 #[test]
