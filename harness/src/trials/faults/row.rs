@@ -22,6 +22,9 @@ pub(super) struct Seen {
     pub(super) files: Vec<(BlockHash, Shelf)>,
     /// What the server says of itself.
     pub(super) counters: Counters,
+    /// Whether there is a second node, which has another chain and is told nothing of the first's:
+    /// where a block's parent is unknown to it, it cannot say what the block is.
+    pub(super) apart: bool,
 }
 
 /// What came of a case.
@@ -70,7 +73,8 @@ impl Row {
         for (hash, shelf) in &seen.files {
             let standing = seen.standing(*hash);
             let right = match shelf {
-                Shelf::Pending => false,
+                // The bad news of one node waits ten minutes for another's better.
+                Shelf::Pending => seen.apart && standing == Standing::Stale,
                 Shelf::Accepted | Shelf::Inconclusive => standing.is_kept(),
                 Shelf::Rejected => !standing.is_kept(),
             };
@@ -158,6 +162,7 @@ mod tests {
             standings: [(hash(1), Standing::InChain), (hash(2), Standing::Stale)].into(),
             files: vec![(hash(1), Shelf::Accepted), (hash(2), Shelf::Inconclusive)],
             counters: Counters { blocks_found: 2, blocks_accepted: 1, ..Counters::default() },
+            apart: false,
         }
     }
 
@@ -183,6 +188,18 @@ mod tests {
         assert_eq!(row.misreported.len(), 2, "its file and the sum: {row:?}");
         let text = table(&[row]);
         assert!(text.contains("FAILED c: no node has block 0101"), "{text}");
+    }
+
+    #[test]
+    fn a_block_beside_the_chain_may_wait_for_a_node_on_another_one() {
+        let waits = |file: usize| {
+            judged(|seen| {
+                seen.apart = true;
+                seen.files[file].1 = Shelf::Pending;
+            })
+        };
+        assert!(waits(1).passed(), "it is stale, and the other node may yet have it");
+        assert!(!waits(0).passed(), "a node that has it in its chain has spoken");
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl<'a> Stand<'a> {
         let testimony = self.relay.witness().testimony();
         let standings = self.standings(&testimony, &files).await?;
         let counters: Counters = *self.server.counters().borrow();
-        Ok(Seen { testimony, standings, files, counters })
+        Ok(Seen { testimony, standings, files, counters, apart: self.nodes.len() > 1 })
     }
 
     /// The best that any node says of each block.
