@@ -4,6 +4,7 @@
 //! satoshis, never by floats.
 
 pub mod address;
+pub mod alone;
 pub mod block;
 pub mod coinbase;
 pub mod difficulty;

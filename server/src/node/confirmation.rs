@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::rpc::{self, CallError, HttpReply, METHOD_NOT_FOUND, RpcError};
+use super::rpc::{CallError, HttpReply, METHOD_NOT_FOUND, RpcError, header};
 use crate::clock::Instant;
 use crate::mining::block::FoundBlock;
 use crate::mining::hash::Hash;
@@ -113,7 +113,7 @@ impl Confirmations {
             all.find(|(_, watched)| watched.due().is_some_and(|due| due <= now))?;
         let node = *watched.nodes.first()?;
         watched.asked = true;
-        Some((node, *hash, rpc::block_header_request(hash)))
+        Some((node, *hash, header::block_header_request(hash)))
     }
 
     /// When [`Self::poll_question`] next has something.
@@ -128,7 +128,7 @@ impl Confirmations {
         hash: Hash,
         reply: &Result<HttpReply, CallError>,
     ) -> Option<Standing> {
-        let answer = rpc::confirmations(reply);
+        let answer = header::confirmations(reply);
         let watched = self.watched.get_mut(&hash)?;
         if !watched.nodes.contains(&node) {
             return None;

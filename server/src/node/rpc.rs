@@ -3,6 +3,7 @@
 //! Strict JSON-RPC 2.0 is sent, because the enforcer wants it and bitcoind takes it; any version
 //! is read.
 
+pub mod header;
 pub mod proposal;
 pub mod survey;
 pub mod thunder;
@@ -204,20 +205,6 @@ pub fn template_request(long_poll_id: Option<&str>, fresh: bool) -> Bytes {
 /// Hands in a block.
 pub fn submit_request(block: &[u8]) -> Bytes {
     request("submitblock", &format!("[\"{}\"]", hex::encode(block)))
-}
-
-/// Asks where a block stands.
-pub fn block_header_request(hash: &Hash) -> Bytes {
-    request("getblockheader", &format!("[\"{}\"]", display_hash(hash)))
-}
-
-/// Reads how many blocks there are from a block's own to the tip; -1 when it is not in the chain.
-pub fn confirmations(reply: &Result<HttpReply, CallError>) -> Result<i64, RpcError> {
-    #[derive(Deserialize)]
-    struct Header {
-        confirmations: i64,
-    }
-    read::<Header>(reply).map(|header| header.confirmations)
 }
 
 /// Asks to prefer a block to others of the same work.
