@@ -238,6 +238,7 @@ fn config() -> Config {
         difficulty: "1e-12".parse().unwrap_or(Difficulty::ONE),
         refresh: REFRESH,
         blind: Mode::On,
+        empty_first: false,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),

@@ -85,6 +85,11 @@ pub trait Oracle: fmt::Debug {
     /// One more fact.
     fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken>;
 
+    /// Something that is counted beside, under a name of [`sometimes::EXPECTED`].
+    fn count(&self) -> Option<(&'static str, u64)> {
+        None
+    }
+
     /// There is nothing more to see.
     fn finish(&mut self, _scene: &Scene<'_>, _book: &Casebook) -> Result<(), Broken> {
         Ok(())
@@ -162,6 +167,10 @@ impl Panel {
 
     /// What happened how often.
     pub fn counts(&self) -> BTreeMap<String, u64> {
-        self.sometimes.counts()
+        let each = self.oracles.iter().filter_map(|oracle| oracle.count());
+        let each = each.filter(|(_, count)| *count > 0);
+        let mut counts = self.sometimes.counts();
+        counts.extend(each.map(|(name, count)| (name.to_owned(), count)));
+        counts
     }
 }

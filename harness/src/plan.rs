@@ -72,6 +72,12 @@ pub struct ServerPlan {
     /// How difficulty follows each miner's pace; without, it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vardiff: Option<VardiffPlan>,
+    /// `EMPTY_FIRST`.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub empty_first: bool,
+    /// What the nodes publish, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notices: Option<NoticesPlan>,
     /// A second node, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub second: Option<SecondPlan>,
@@ -93,7 +99,7 @@ impl ServerPlan {
     }
 
     /// The settings as an operator may change them under a server that runs, and back again: bids
-    /// are taken or not, jobs come twice as often or half.
+    /// are taken or not, jobs come twice or half as often, a coinbase alone comes first or not.
     #[must_use]
     pub fn reconfigured(&self) -> Self {
         let refresh_ms = if self.refresh_ms.is_multiple_of(2) {
@@ -101,8 +107,18 @@ impl ServerPlan {
         } else {
             (self.refresh_ms - 1).max(1) * 2
         };
-        Self { blind: !self.blind, refresh_ms, ..self.clone() }
+        let (blind, empty_first) = (!self.blind, !self.empty_first);
+        Self { refresh_ms, blind, empty_first, ..self.clone() }
     }
+}
+
+/// Notices of new tips, unasked (ZMQ).
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NoticesPlan {
+    /// How long one takes at most, in microseconds.
+    pub delay_us: u64,
+    /// Of a thousand, so many are lost.
+    pub lost: u64,
 }
 
 /// A second node: a plain one, whatever the first is.

@@ -124,6 +124,7 @@ fn config(engine: Engine) -> Config {
         difficulty: "1e-12".parse().unwrap_or(Difficulty::ONE),
         refresh: Duration::from_secs(5),
         blind: Mode::Off,
+        empty_first: false,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),

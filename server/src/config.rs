@@ -28,6 +28,9 @@ pub struct Config {
     pub refresh: Duration,
     /// Whether bids in the template are taken (`BMM_BLIND`).
     pub blind: Mode,
+    /// Whether miners get a coinbase alone on a new tip, until its template is there
+    /// (`EMPTY_FIRST`).
+    pub empty_first: bool,
     /// Sidechain daemons of our own. Their place in this list is their endpoint's number.
     pub sidechains: Vec<OwnSidechain>,
     /// What the coinbase should say of sidechains beside commitments.
@@ -41,14 +44,15 @@ pub struct Config {
 }
 
 impl Config {
-    /// Takes over what may change while the server runs: the payout, bids, wishes, the refresh, the
-    /// age of a tip, the difficulties of each port. Whatever else differs in `newer` needs another
-    /// start, and is left as it is.
+    /// Takes over what may change while the server runs: the payout, bids, wishes, the refresh,
+    /// what comes first on a new tip, the age of a tip, the difficulties of each port. What else
+    /// differs in `newer` needs another start, and is left as it is.
     pub fn take_terms(&mut self, newer: Self) {
         self.payout = newer.payout;
         self.difficulty = newer.difficulty;
         self.refresh = newer.refresh;
         self.blind = newer.blind;
+        self.empty_first = newer.empty_first;
         self.wishes = newer.wishes;
         self.limits.tip_age = newer.limits.tip_age;
         for (port, newer) in self.miners.ports.iter_mut().zip(newer.miners.ports) {
@@ -271,6 +275,29 @@ impl Default for Limits {
             retry_pause: Duration::from_millis(500),
             tip_age: Duration::from_mins(10),
             stop_patience: Duration::from_secs(10),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// One plain node on regtest, and nothing unusual.
+    pub(crate) fn config() -> Config {
+        Config {
+            network: Network::Regtest,
+            nodes: vec![NodeRole::Follow],
+            payout: ScriptBuf::from_bytes(vec![0x51]),
+            difficulty: Difficulty::ONE,
+            refresh: Duration::from_secs(10),
+            blind: Mode::On,
+            empty_first: false,
+            sidechains: Vec::new(),
+            wishes: Wishes::default(),
+            miners: Miners::default(),
+            engine: Engine::ONLY,
+            limits: Limits::default(),
         }
     }
 }

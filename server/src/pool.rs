@@ -34,6 +34,7 @@ pub mod action;
 pub mod event;
 pub mod rehearsal;
 
+mod alone;
 mod audit;
 mod blocks;
 mod journal;
@@ -362,7 +363,7 @@ impl Pool {
 
     fn on_notice(&mut self, now: Now, node: usize, topic: &[u8], body: &[u8]) {
         match Notice::parse(topic, body) {
-            Some(Notice::Tip(hash)) => self.nodes.expect_tip(now.mono, node, hash, None),
+            Some(Notice::Tip(hash)) => self.nodes.announce_tip(now.mono, node, hash),
             Some(Notice::TipLeft) => self.nodes.ask_now(now.mono, node),
             Some(Notice::Mempool) => self.nodes.look_at_mempool(now.mono, node),
             None => {}
@@ -427,7 +428,9 @@ impl Pool {
         while let Some((node, question, body)) = self.nodes.poll_question(now.mono) {
             let patience = match question {
                 Question::LongPoll => self.config.limits.long_poll_patience,
-                Question::ChainInfo | Question::Template => self.config.limits.call_patience,
+                Question::ChainInfo | Question::Header | Question::Template => {
+                    self.config.limits.call_patience
+                }
             };
             self.call(Purpose::Ask(node, question), Endpoint::Node(node), body, patience);
         }

@@ -227,6 +227,7 @@ pub(crate) fn config(settings: &Settings) -> Config {
         difficulty: settings.pool_difficulty,
         refresh: settings.job_refresh_interval,
         blind: settings.bmm_blind,
+        empty_first: settings.empty_first,
         sidechains: sidechains.collect(),
         wishes: settings.wishes.clone(),
         miners: miners(settings),

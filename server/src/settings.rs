@@ -87,6 +87,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// Time between two templates of the same tip: 1 s to 1 h.
     pub job_refresh_interval: Duration,
+    /// Whether miners get a coinbase alone on a new tip, until its template is there.
+    pub empty_first: bool,
     /// How long miners are kept at work on a tip that no node confirms: 10 s to 1 day.
     pub max_tip_age: Duration,
     /// Directory of the journal and the found blocks.

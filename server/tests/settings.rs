@@ -197,6 +197,7 @@ fn defaults_are_the_documented_ones() {
     VARDIFF_MIN=0.0000001               # default
     VARDIFF_MAX=                        # default
     JOB_REFRESH_INTERVAL=10             # default
+    EMPTY_FIRST=off                     # default
     MAX_TIP_AGE=600                     # default
     DATA_DIR=./drivechain-stratum-data  # default
     ENGINES=1                           # default
@@ -241,8 +242,8 @@ fn a_full_file_of_the_first_user_becomes_types() {
       stratum_port: 3333, max_connections: 20000, pool_difficulty: Difficulty { digits: 15,
       exponent: -5 }, vardiff: Some(VardiffRules { share_interval: 5s, min: Difficulty {
       digits: 1, exponent: -7 }, max: None }), solo: None, listen: [], job_refresh_interval:
-      10s, max_tip_age: 600s, data_dir: "./drivechain-stratum-data", engines: 1, log_format:
-      Text, log_level: "info" }
+      10s, empty_first: false, max_tip_age: 600s, data_dir: "./drivechain-stratum-data",
+      engines: 1, log_format: Text, log_level: "info" }
     "#);
 }
 
@@ -254,6 +255,8 @@ fn defaults_that_depend_on_other_settings() {
         [18332, 48332, 38332, 18443]
     );
     assert_eq!(port("mainnet"), 8332);
+    let empty_first = |network| Start::quiet().variable("NETWORK", network).settings().empty_first;
+    assert_eq!(["main", "testnet4", "regtest"].map(empty_first), [true, false, false]);
     let start = Start::quiet().flag("--enable-sidechain").flag("--sidechain-number=255");
     assert_eq!(start.settings().sidechains[0].daemon.port, 6255);
 }
@@ -891,6 +894,7 @@ fn the_listing_masks_secrets_and_names_sources() {
     VARDIFF_MIN=0.0000001                                   # default
     VARDIFF_MAX=                                            # default
     JOB_REFRESH_INTERVAL=10                                 # default
+    EMPTY_FIRST=off                                         # default
     MAX_TIP_AGE=600                                         # default
     DATA_DIR=./drivechain-stratum-data                      # default
     ENGINES=1                                               # default

@@ -55,6 +55,7 @@ fn config() -> Config {
         difficulty: "1".parse().expect("a difficulty"),
         refresh: Duration::from_secs(10),
         blind: Mode::On,
+        empty_first: false,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),

@@ -233,6 +233,7 @@ impl Casebook {
             Observation::Writes { .. }
             | Observation::Called { .. }
             | Observation::Replied { .. }
+            | Observation::Noticed { .. }
             | Observation::Cancelled { .. }
             | Observation::NotPersisted { .. }
             | Observation::Done

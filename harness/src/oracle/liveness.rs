@@ -76,7 +76,7 @@ impl Oracle for Liveness {
 
 impl Liveness {
     /// How long a new tip may take to reach the miners.
-    fn patience_us(scene: &Scene<'_>) -> u64 {
+    pub(super) fn patience_us(scene: &Scene<'_>) -> u64 {
         let server = scene.settings;
         let limits = &server.limits;
         let calls = scene.plan.network.call_us * 8 / 1_000;

@@ -14,7 +14,9 @@ use crate::sim::observe::{Ending, Observation};
 use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 65] = [
+pub const EXPECTED: [&str; 67] = [
+    "a coinbase alone came first",
+    "a notice is lost",
     "another node is followed",
     "block accepted",
     "block found while the node was away",

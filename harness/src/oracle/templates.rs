@@ -1,5 +1,6 @@
 //! COIN-1, COIN-2, JOB-4, BMM-1 to BMM-4: every job is worked out again from the template that the
-//! node gave, and must come out the same.
+//! node gave, and must come out the same. LIVE-4: one with a coinbase alone, made of a tip's header
+//! before there was a template, is soon followed by a whole one.
 //!
 //! The auction is the simulated enforcer's, the merkle branch and the witness commitment are
 //! `bitcoin`'s. A job is judged when anybody is sent it first.
@@ -13,13 +14,15 @@ use server::pool::action::Endpoint;
 use simminer::persona::Persona;
 
 use super::casebook::{Casebook, Fact, Given};
+use super::liveness::Liveness;
 use super::proposals::{self, Word};
 use super::{Broken, Oracle, Scene, hold};
 use crate::sim::WorldEvent;
 use crate::sim::host::payout;
-use crate::sim::observe::Observation;
+use crate::sim::observe::{Observation, Phase};
+use crate::sim::queue::Micros;
 use crate::sim::sidechain::{self, HStar};
-use expected::{Bid, Expected, Template};
+use expected::{Bid, Expected, Header, Template};
 
 /// Templates that are remembered beside those of the newest parent: while every newer one is
 /// refused for what is wrong with it, the last good job is given again.
@@ -27,6 +30,8 @@ const TEMPLATES_MAX: usize = 2_048;
 /// The tag of an M7, wherever it stands.
 const M7_TAG: [u8; 4] = [0xd1, 0x61, 0x73, 0x68];
 
+/// A header's reply is no longer.
+const HEADER_BYTES_MAX: usize = 2_000;
 /// Hex digits of a job's id: the generation and its number.
 const JOB_ID_DIGITS: usize = 16;
 
@@ -51,6 +56,12 @@ pub(super) struct Templates {
     proposed: BTreeMap<u64, BlockHash>,
     /// The parents on which the node would refuse a job's block: jobs there have nothing of ours.
     refused: BTreeSet<BlockHash>,
+    /// Since when the newest job is one with a coinbase alone.
+    alone: Option<Micros>,
+    /// How often there was one.
+    times_alone: u64,
+    /// Since when nothing goes wrong any more.
+    quiet: Option<Micros>,
 }
 
 /// The tips that a daemon's answer can be for.
@@ -65,7 +76,14 @@ struct Parents {
 impl Oracle for Templates {
     fn see(&mut self, scene: &Scene<'_>, book: &Casebook, fact: &Fact) -> Result<(), Broken> {
         match fact {
-            Fact::Seen(Observation::Started { .. }) => *self = Self::default(),
+            Fact::Seen(Observation::Started { .. }) => {
+                let (times_alone, quiet) = (self.times_alone, self.quiet);
+                *self = Self { times_alone, quiet, ..Self::default() };
+            }
+            Fact::Seen(Observation::Phase(phase)) => {
+                self.quiet = (*phase == Phase::Quiet).then_some(scene.now);
+            }
+            Fact::Seen(Observation::Done) => return self.is_soon_whole(scene),
             Fact::Seen(Observation::Called { call, body, .. }) if proposals::is_proposal(body) => {
                 self.proposed.extend(proposals::parent(body).map(|parent| (*call, parent)));
             }
@@ -85,7 +103,7 @@ impl Oracle for Templates {
             }
             Fact::Seen(Observation::Replied { call, result }) => {
                 if let (Some((endpoint, parents)), Ok(reply)) = (self.calls.remove(call), result) {
-                    self.replied(endpoint, &parents, &reply.body);
+                    self.replied(scene, endpoint, &parents, &reply.body);
                 }
             }
             Fact::Seen(Observation::Chain(WorldEvent::BlockAccepted { hash, .. })) => {
@@ -93,7 +111,9 @@ impl Oracle for Templates {
             }
             Fact::Job(conn, given, true) => {
                 let miner = book.sessions.get(conn).map(|session| session.miner);
-                return self.judge(scene, given, is_small(scene, miner));
+                let alone = self.judge(scene, given, is_small(scene, miner))?;
+                self.times_alone += u64::from(alone && self.alone.is_none());
+                self.alone = alone.then(|| self.alone.unwrap_or(scene.now));
             }
             Fact::Seen(_)
             | Fact::Asked(..)
@@ -104,13 +124,30 @@ impl Oracle for Templates {
         }
         Ok(())
     }
+
+    fn count(&self) -> Option<(&'static str, u64)> {
+        Some(("a coinbase alone came first", self.times_alone))
+    }
 }
 
 impl Templates {
-    fn replied(&mut self, endpoint: Endpoint, parents: &Parents, body: &[u8]) {
+    /// LIVE-4.
+    fn is_soon_whole(&self, scene: &Scene<'_>) -> Result<(), Broken> {
+        let (Some(quiet), Some(since)) = (self.quiet, self.alone) else { return Ok(()) };
+        let waited = scene.now.since(quiet.max(since));
+        hold("LIVE-4", waited <= Liveness::patience_us(scene), || {
+            format!("the newest job has had a coinbase alone for {} ms", waited / 1_000)
+        })
+    }
+
+    fn replied(&mut self, scene: &Scene<'_>, endpoint: Endpoint, parents: &Parents, body: &[u8]) {
         match endpoint {
             Endpoint::Node(node) => {
-                if let Some(template) = Template::read(body) {
+                if body.len() < HEADER_BYTES_MAX
+                    && let Some(tip) = Header::read(body)
+                {
+                    self.header(scene, &tip);
+                } else if let Some(template) = Template::read(body) {
                     let before = self.newest.insert(node, template.parent);
                     if before != Some(template.parent) {
                         self.before.extend(before.map(|before| (node, before)));
@@ -140,7 +177,22 @@ impl Templates {
         }
     }
 
-    fn judge(&self, scene: &Scene<'_>, given: &Given, small: bool) -> Result<(), Broken> {
+    /// What can be mined on a tip before there is a template for it. Which template was the last
+    /// one before cannot be seen, so it may be by any of them.
+    fn header(&mut self, scene: &Scene<'_>, tip: &Header) {
+        let next = self.read.iter().filter_map(|read| read.next(tip));
+        let next: BTreeMap<u32, Template> = next.map(|next| (next.time, next)).collect();
+        // A block's header is asked for again and again, to see whether it stays.
+        let is_again =
+            |read: &Template| read.alone && next.values().any(|next| next.parent == read.parent);
+        self.read.retain(|read| !is_again(read));
+        if scene.settings.empty_first {
+            self.read.extend(next.into_values());
+        }
+    }
+
+    /// Whether the job, which is right, has a coinbase alone.
+    fn judge(&self, scene: &Scene<'_>, given: &Given, small: bool) -> Result<bool, Broken> {
         let job = &given.job;
         let broken = |law, what: String| Broken { law, what: format!("job {}: {what}", job.id) };
         let bytes = job.coinbase(&[1, 2, 3, 4], &[5; 8]);
@@ -158,7 +210,7 @@ impl Templates {
         for template in candidates {
             let verdict = self.compare(scene, template, given, &coinbase, small);
             match verdict {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(template.alone),
                 Err(one) => first = first.or(Some(one)),
             }
         }
@@ -211,6 +263,10 @@ impl Templates {
         for kept in &expected.notes {
             let there = coinbase.output.iter().any(|output| output.script_pubkey == *kept);
             is("COIN-2", there, &|| format!("the output {kept:x} is missing"))?;
+        }
+        if template.alone {
+            let bare = one_each.is_empty();
+            return is("BMM-3", bare, &|| format!("a coinbase alone has {one_each:?}"));
         }
         self.own(scene, template, &expected, &one_each, small || is_given_again(&given.job.id))
     }

@@ -9,7 +9,7 @@ use simminer::persona::FAMILIES;
 use super::draw::{Draw, draw};
 use super::{
     Ask, DaemonFault, DaemonPlan, DiskFault, Family, Habit, Item, LimitsPlan, MinerPlan,
-    NetworkPlan, NodeFault, Plan, Poison, SecondPlan, ServerPlan, VardiffPlan, What,
+    NetworkPlan, NodeFault, NoticesPlan, Plan, Poison, SecondPlan, ServerPlan, VardiffPlan, What,
 };
 
 const SECOND_MS: u64 = 1_000;
@@ -45,6 +45,7 @@ impl Plan {
         };
         let mut server = server(seed);
         second(seed, &mut server);
+        notices(seed, &mut server);
         let count = families.miners.unwrap_or_else(|| shape.scaled(1, 40));
         let miners = miners(seed, count, horizon_ms, on(Family::Miners));
         let mut items = Vec::new();
@@ -79,6 +80,8 @@ fn server(seed: u64) -> ServerPlan {
             .collect(),
         vardiff: vardiff(seed),
         limits: limits(&mut draw),
+        empty_first: false,
+        notices: None,
         second: None,
     }
 }
@@ -102,6 +105,15 @@ fn second(seed: u64, server: &mut ServerPlan) {
     let second = SecondPlan { delay_ms: draw.scaled(5, 3_000), submit_only };
     server.second = draw.chance(400).then_some(second);
     server.limits.tip_age_ms = draw.scaled(20 * SECOND_MS, 10 * MINUTE_MS);
+}
+
+/// In half of all runs the nodes publish their tips, and mostly that is made use of.
+fn notices(seed: u64, server: &mut ServerPlan) {
+    let mut draw = draw(seed, "plan.notices", (0, 0));
+    let lost = if draw.chance(300) { draw.between(1, 500) } else { 0 };
+    let notices = NoticesPlan { delay_us: draw.scaled(50, 20_000), lost };
+    server.notices = draw.chance(500).then_some(notices);
+    server.empty_first = draw.chance(700);
 }
 
 fn limits(draw: &mut Draw) -> LimitsPlan {

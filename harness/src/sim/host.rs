@@ -298,6 +298,7 @@ fn config(server: &ServerPlan) -> Config {
         difficulty,
         refresh: Duration::from_millis(server.refresh_ms),
         blind: if server.blind { Mode::On } else { Mode::Off },
+        empty_first: server.empty_first,
         sidechains: sidechains.collect(),
         wishes: Wishes::default(),
         miners: Miners { ports: vec![PortRules { difficulty, vardiff }], solo: None },

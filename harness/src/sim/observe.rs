@@ -108,6 +108,13 @@ pub enum Observation {
         /// What.
         result: Result<HttpReply, CallError>,
     },
+    /// The server heard of a node's new tip unasked.
+    Noticed {
+        /// The node's place in its settings.
+        node: usize,
+        /// The tip, as headers hash.
+        tip: [u8; 32],
+    },
     /// The server no longer waits for a call.
     Cancelled {
         /// Which.

@@ -76,10 +76,12 @@ pub enum Canary {
     CutsTooMuch,
     /// The block that is proposed is not the one that miners work on.
     BendsProposals,
+    /// Only a new tip brings a job.
+    KeepsFirstJob,
 }
 
 /// Every canary, its name, and the laws of which one must break.
-pub const CANARIES: [(Canary, &str, &[&str]); 28] = [
+pub const CANARIES: [(Canary, &str, &[&str]); 29] = [
     (Canary::AnswersBeforeSafe, "answers-before-safe", &["BLOCK-2"]),
     (Canary::IgnoresFailedWrite, "ignores-failed-write", &["DISK-2", "SHARE-3", "BLOCK-2"]),
     (Canary::RepliesTwice, "replies-twice", &["REPLY-1"]),
@@ -108,6 +110,7 @@ pub const CANARIES: [(Canary, &str, &[&str]); 28] = [
     (Canary::CreditsMore, "credits-more", &["SHARE-4"]),
     (Canary::CutsTooMuch, "cuts-too-much", &["DISK-1"]),
     (Canary::BendsProposals, "bends-proposals", &["PROP-1"]),
+    (Canary::KeepsFirstJob, "keeps-first-job", &["LIVE-4"]),
 ];
 
 /// Replies of which one goes wrong.
@@ -298,6 +301,7 @@ impl Seam {
                 }
                 text
             }
+            Canary::KeepsFirstJob if notifies && text.contains(",false]}") => return None,
             Canary::NeverClean => text.replace(",true]}", ",false]}"),
             Canary::WrongTag => text.replace("6a25d1617368", "6a25d1617369"),
             Canary::SwapsCommitments => swapped(&text),

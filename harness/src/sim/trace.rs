@@ -82,6 +82,7 @@ impl Trace {
             | Observation::Closing { .. }
             | Observation::Closed { .. }
             | Observation::Replied { .. }
+            | Observation::Noticed { .. }
             | Observation::Cancelled { .. }
             | Observation::Writes { .. }
             | Observation::NotPersisted { .. }
@@ -186,6 +187,10 @@ fn parts(what: &Observation) -> (char, String, String) {
                 Err(error) => format!("{error}"),
             };
             (' ', "rpc".into(), format!("-> #{call} {shown}"))
+        }
+        Observation::Noticed { node, tip } => {
+            let tip = bitcoin::BlockHash::from_byte_array(*tip);
+            ('>', format!("node {node}"), format!("publishes its tip {tip}"))
         }
         Observation::Cancelled { call } => (' ', "rpc".into(), format!("#{call} cancelled")),
         Observation::Writes { write, op } => {

@@ -6,11 +6,13 @@
 //! but the plan's draws. Not in here: what is right and wrong (`oracle`).
 
 mod items;
+mod notices;
 mod people;
 mod server;
 
 use std::collections::BTreeMap;
 
+use bitcoin::BlockHash;
 use bytes::Bytes;
 
 use super::disk::SimDisk;
@@ -54,6 +56,8 @@ enum Event {
     SendLater(u64, Conn, Bytes),
     Net(Move),
     Call(CallMove),
+    /// The server hears that this is the tip of a node.
+    Notice(usize, BlockHash),
     DiskDone(u64),
     /// The server wanted to be woken; the number tells this wish from later ones.
     Wake(u64),
@@ -113,11 +117,13 @@ pub struct Simulation<'p> {
     /// How often the server that runs left a node, and went back.
     node_changes: (u64, u64),
     /// Bids by transaction, with the parent they name.
-    bids: BTreeMap<bitcoin::Txid, bitcoin::BlockHash>,
+    bids: BTreeMap<bitcoin::Txid, BlockHash>,
     /// Transactions made so far.
     paid: u64,
     /// The last block of ours that the node took.
-    ours: Option<bitcoin::BlockHash>,
+    ours: Option<BlockHash>,
+    /// How many notices the nodes gave.
+    notices: u64,
     /// How many moments there were at which the process could die.
     moments: u64,
 }
@@ -156,6 +162,7 @@ impl<'p> Simulation<'p> {
             bids: BTreeMap::new(),
             paid: 0,
             ours: None,
+            notices: 0,
             moments: 0,
         };
         simulation.schedule();
@@ -244,6 +251,7 @@ impl<'p> Simulation<'p> {
             Event::SendLater(miner, conn, bytes) => self.send_later(miner, conn, bytes),
             Event::Net(next) => self.network_moves(next),
             Event::Call(next) => self.call_moves(next),
+            Event::Notice(node, tip) => self.noticed(node, tip),
             Event::DiskDone(number) => self.disk_done(number),
             Event::Wake(number) => self.wake(number),
             Event::Start => self.start(),
@@ -273,7 +281,10 @@ impl<'p> Simulation<'p> {
         let mut moved = false;
         while let Some(event) = self.world.poll_event() {
             match &event {
-                WorldEvent::TipChanged { .. } => moved = true,
+                WorldEvent::TipChanged { hash, .. } => {
+                    moved = true;
+                    self.publish(0, *hash);
+                }
                 WorldEvent::BlockAccepted { hash, .. } => self.ours = Some(*hash),
                 WorldEvent::BlockSidelined { .. }
                 | WorldEvent::BlockRefused { .. }
@@ -284,7 +295,10 @@ impl<'p> Simulation<'p> {
         }
         let mut second_moved = false;
         while let Some(event) = self.world.poll_second() {
-            second_moved |= matches!(event, SecondEvent::TipChanged { .. });
+            if let SecondEvent::TipChanged { hash, .. } = event {
+                second_moved = true;
+                self.publish(1, hash);
+            }
             self.see(&Observation::Second(event));
         }
         if moved {

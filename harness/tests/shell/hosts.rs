@@ -130,6 +130,7 @@ fn config(limits: Limits) -> Config {
         difficulty: Difficulty::ONE,
         refresh: Duration::from_secs(5),
         blind: Mode::Off,
+        empty_first: false,
         sidechains: Vec::new(),
         wishes: Wishes::default(),
         miners: Miners::default(),

@@ -58,8 +58,7 @@ impl Failover {
             roles.filter(|(_, role)| **role == NodeRole::Follow).map(|(node, _)| node).collect();
         let refresh = Self::refresh(config, nodes.len());
         let place = |node: usize| {
-            let (network, limits) = (config.network, &config.limits);
-            let mut follower = Follower::new(node, network, refresh, config.blind, limits);
+            let mut follower = Follower::new(node, refresh, config);
             follower.lead(Instant::ZERO, node == 0);
             Place { node, follower, misfit: None }
         };
@@ -72,11 +71,11 @@ impl Failover {
         if count > 1 { config.refresh.min(PROBE) } else { config.refresh }
     }
 
-    /// The refresh, and whether bids are taken, are as `config` says from now on.
+    /// The refresh and what templates hold are as `config` says from now on.
     pub fn take_terms(&mut self, config: &Config) {
         let refresh = Self::refresh(config, self.followers.len());
         for place in &mut self.followers {
-            place.follower.take_terms(refresh, config.blind);
+            place.follower.take_terms(refresh, config);
         }
     }
 
@@ -106,7 +105,8 @@ impl Failover {
         };
         let place = &mut self.followers[index];
         match place.follower.on_reply(now, question, reply) {
-            News::Nothing => News::Nothing,
+            News::Alone(template) if index == self.lead => News::Alone(template),
+            News::Nothing | News::Alone(_) => News::Nothing,
             News::Fatal(why) => self.misfits(now, index, why),
             News::Template(template) => {
                 place.misfit = None;
@@ -140,6 +140,13 @@ impl Failover {
     pub fn expect_tip(&mut self, now: Instant, node: usize, hash: Hash, height: Option<u32>) {
         if let Some(follower) = self.follower(node) {
             follower.expect_tip(now, hash, height);
+        }
+    }
+
+    /// This node says unasked that the block with `hash` is its tip.
+    pub fn announce_tip(&mut self, now: Instant, node: usize, hash: Hash) {
+        if let Some(follower) = self.follower(node) {
+            follower.announce_tip(now, hash);
         }
     }
 

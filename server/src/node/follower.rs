@@ -5,6 +5,7 @@
 //! question's reply is believed only when it knows a higher block; otherwise the node is asked
 //! again at once.
 
+mod early;
 mod health;
 mod trouble;
 
@@ -15,12 +16,13 @@ use bitcoin::Network;
 use bytes::Bytes;
 use tracing::{info, warn};
 
+use self::early::Early;
 use self::trouble::Trouble;
 pub use self::trouble::{advice, template_advice};
 use super::rpc::{self, CallError, HttpReply, METHOD_NOT_FOUND, RpcError};
 use crate::bmm::auction::Mode;
 use crate::clock::Instant;
-use crate::config::Limits;
+use crate::config::Config;
 use crate::mining::hash::{Hash, display_hash};
 use crate::mining::template::Template;
 
@@ -43,6 +45,8 @@ const MEMPOOL_SHARE: u32 = 4;
 pub enum Question {
     /// `getblockchaininfo`: is it the right chain?
     ChainInfo,
+    /// `getblockheader` of a new tip, before its template.
+    Header,
     /// `getblocktemplate`.
     Template,
     /// `getblocktemplate`, answered when something changed.
@@ -56,6 +60,8 @@ pub enum News {
     Nothing,
     /// A template to mine on.
     Template(Arc<Template>),
+    /// What to mine on until there is one: a coinbase alone, on a new tip.
+    Alone(Arc<Template>),
     /// No use in going on: one sentence that says what to do.
     Fatal(String),
 }
@@ -117,24 +123,19 @@ pub struct Follower {
     /// The newest believed template.
     last: Option<Arc<Template>>,
     expected: Option<Expected>,
+    early: Early,
 }
 
 impl Follower {
-    /// Nothing was asked yet.
-    pub fn new(
-        node: usize,
-        network: Network,
-        refresh: Duration,
-        blind: Mode,
-        limits: &Limits,
-    ) -> Self {
+    /// Nothing was asked yet; `refresh` is how long a template is good for.
+    pub fn new(node: usize, refresh: Duration, config: &Config) -> Self {
         Self {
             node,
             leads: true,
-            network,
+            network: config.network,
             refresh,
-            blind,
-            retry_pause_max: limits.retry_pause,
+            blind: config.blind,
+            retry_pause_max: config.limits.retry_pause,
             trusted: false,
             tip: None,
             tip_since: None,
@@ -155,6 +156,7 @@ impl Follower {
             long_poll_trouble: None,
             last: None,
             expected: None,
+            early: Early::new(config.empty_first),
         }
     }
 
@@ -163,10 +165,12 @@ impl Follower {
         self.tip.map(|(hash, _)| hash)
     }
 
-    /// A template is good for so long, and bids are taken or not, from the next question on.
-    pub const fn take_terms(&mut self, refresh: Duration, blind: Mode) {
+    /// A template is good for so long, and what else is asked for is as `config` says, from the
+    /// next question on.
+    pub fn take_terms(&mut self, refresh: Duration, config: &Config) {
         self.refresh = refresh;
-        self.blind = blind;
+        self.blind = config.blind;
+        self.early.switch(config.empty_first);
     }
 
     /// Something happened that may have changed the template: ask soon.
@@ -185,6 +189,7 @@ impl Follower {
             return;
         }
         self.expected = Some(Expected { hash, height, until: now + LAG_MAX });
+        self.want_header(hash);
         self.ask_now(now);
     }
 
@@ -217,7 +222,8 @@ impl Follower {
 
     /// How long a template is good for while nothing is heard.
     fn interval(&self) -> Duration {
-        if self.watches_bids() { self.refresh.min(BID_POLL) } else { self.refresh }
+        let often = self.watches_bids() || self.relies_on_notices();
+        if often { self.refresh.min(BID_POLL) } else { self.refresh }
     }
 
     fn lags(&mut self, now: Instant, template: &Template) -> bool {
@@ -247,16 +253,19 @@ impl Follower {
             self.chain_info_asked = true;
             return Some((Question::ChainInfo, rpc::request("getblockchaininfo", "[]")));
         }
-        if self.template_asked.is_none() && now >= self.ask_at {
+        if let Some(body) = self.early.poll_question(now) {
+            return Some((Question::Header, body));
+        }
+        if self.template_asked.is_none() && now >= self.template_due() {
             self.template_asked = Some(self.tips);
             self.template_began = now;
             return Some((Question::Template, rpc::template_request(None, self.wants_fresh())));
         }
         let fresh = self.wants_fresh();
-        let id = self.long_poll_id.as_deref()?;
-        if self.long_poll_asked.is_some() || now < self.long_poll_at {
+        if self.relies_on_notices() || self.long_poll_asked.is_some() || now < self.long_poll_at {
             return None;
         }
+        let id = self.long_poll_id.as_deref()?;
         self.long_poll_asked = Some(self.tips);
         self.long_poll_began = now;
         Some((Question::LongPoll, rpc::template_request(Some(id), fresh)))
@@ -264,11 +273,13 @@ impl Follower {
 
     /// When [`Self::poll_question`] next has something.
     pub fn next_question(&self) -> Option<Instant> {
-        let ask = if self.trusted { self.template_asked.is_none() } else { !self.chain_info_asked };
-        let poll = self.trusted && self.long_poll_id.is_some() && self.long_poll_asked.is_none();
-        let ask = ask.then_some(self.ask_at);
-        let poll = poll.then_some(self.long_poll_at);
-        [ask, poll].into_iter().flatten().min()
+        if !self.trusted {
+            return (!self.chain_info_asked).then_some(self.ask_at);
+        }
+        let ask = self.template_asked.is_none().then_some(self.template_due());
+        let polls = self.long_poll_id.is_some() && !self.relies_on_notices();
+        let poll = (polls && self.long_poll_asked.is_none()).then_some(self.long_poll_at);
+        [self.early.next_question(), ask, poll].into_iter().flatten().min()
     }
 
     /// The node answered, or did not.
@@ -280,6 +291,7 @@ impl Follower {
     ) -> News {
         match question {
             Question::ChainInfo => self.on_chain_info(now, reply),
+            Question::Header => self.on_header(reply),
             Question::Template => self.on_template(now, reply),
             Question::LongPoll => self.on_long_poll(now, reply),
         }

@@ -39,7 +39,7 @@ impl Pool {
         let kept = without_worst_bids(&settled.template, excess.div_ceil(M7_OUTPUT_BYTES));
         let template = Arc::new(settled.template.keep_only(&kept));
         let bids = bids(&template).map(|(_, commitment, fee)| (commitment, fee)).collect();
-        Some(Settled { whole: Arc::clone(&settled.whole), template, given: Vec::new(), bids })
+        Some(settled.with_bids(template, bids))
     }
 }
 

@@ -14,13 +14,15 @@ use crate::bmm::Slot;
 use crate::bmm::auction::Mode;
 use crate::bmm::wishes::Wishes;
 use crate::clock::UnixTime;
-use crate::config::{Engine, Fallback, Limits, Miners, NodeRole, OwnSidechain, PortId};
+use crate::config::tests::config;
+use crate::config::{Fallback, Limits, Miners, NodeRole, OwnSidechain, PortId};
 use crate::mining::block::FoundBlock;
 use crate::mining::difficulty::Difficulty;
 use crate::mining::hash::sha256d;
 use crate::mining::hex;
 use crate::node::rpc::{CallError, HttpReply};
 
+mod alone;
 mod bids;
 mod enforcer;
 mod faults;
@@ -50,22 +52,6 @@ struct Rig {
     listening: bool,
     halted: Option<Halt>,
     next_conn: u64,
-}
-
-fn config() -> Config {
-    Config {
-        network: bitcoin::Network::Regtest,
-        nodes: vec![NodeRole::Follow],
-        payout: ScriptBuf::from_bytes(vec![0x51]),
-        difficulty: Difficulty::ONE,
-        refresh: Duration::from_secs(10),
-        blind: Mode::On,
-        sidechains: Vec::new(),
-        wishes: Wishes::default(),
-        miners: Miners::default(),
-        engine: Engine::ONLY,
-        limits: Limits::default(),
-    }
 }
 
 fn with_sidechain(fallback: Fallback) -> Config {

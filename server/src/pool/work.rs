@@ -59,6 +59,8 @@ pub(super) struct Settled {
     pub(super) given: Vec<Commitment>,
     /// The bids in the block, and what each pays in satoshis.
     pub(super) bids: Vec<(Commitment, u64)>,
+    /// Whether its block is to have nothing that it need not have.
+    alone: bool,
 }
 
 /// What a job is made from beside its template.
@@ -71,6 +73,17 @@ pub(super) struct Draft {
 }
 
 impl Settled {
+    /// Nothing but a coinbase that pays out.
+    pub(super) fn alone(template: Arc<Template>) -> Self {
+        let whole = Arc::clone(&template);
+        Self { whole, template, given: Vec::new(), bids: Vec::new(), alone: true }
+    }
+
+    /// With fewer bids, in `template`.
+    pub(super) fn with_bids(&self, template: Arc<Template>, bids: Vec<(Commitment, u64)>) -> Self {
+        Self { template, bids, ..self.clone() }
+    }
+
     /// What the winning bids of a plain template pay for, and its coinbase does not say yet.
     fn won(&self) -> Vec<Commitment> {
         let plain = self.template.given.is_none();
@@ -128,6 +141,11 @@ impl Work {
         self.bare == Some(parent)
     }
 
+    /// From now on there is none, and none waits.
+    pub(super) fn forget_template(&mut self) {
+        (self.template, self.waiting) = (None, None);
+    }
+
     /// The block that the newest template builds on.
     pub(super) fn tip(&self) -> Option<Hash> {
         self.template.as_ref().map(|settled| settled.template.parent)
@@ -146,6 +164,7 @@ impl Pool {
             News::Nothing => {}
             News::Fatal(why) => self.halt(Halt::Fatal(why)),
             News::Template(template) => self.on_template(now, template),
+            News::Alone(template) => self.on_tip_alone(now, template),
         }
     }
 
@@ -288,7 +307,13 @@ impl Pool {
                 Some((bid.commitment, transaction.fee))
             });
             let bids = bids.collect();
-            return Ok(Settled { whole: Arc::clone(&template), template, given, bids });
+            return Ok(Settled {
+                whole: Arc::clone(&template),
+                template,
+                given,
+                bids,
+                alone: false,
+            });
         }
         let transactions: Vec<AuctionTx> = template
             .transactions
@@ -307,12 +332,12 @@ impl Pool {
         let untouched = outcome.dropped.is_empty();
         let template =
             if untouched { template } else { Arc::new(template.keep_only(&outcome.kept)) };
-        Ok(Settled { whole, template, given: Vec::new(), bids })
+        Ok(Settled { whole, template, given: Vec::new(), bids, alone: false })
     }
 
     fn choose(&self, settled: &Settled) -> Choice {
-        let daemons: &[_] =
-            if self.work.is_bare(settled.template.parent) { &[] } else { &self.daemons };
+        let bare = settled.alone || self.work.is_bare(settled.template.parent);
+        let daemons: &[_] = if bare { &[] } else { &self.daemons };
         let own: Vec<Candidate> = daemons
             .iter()
             .enumerate()
@@ -337,7 +362,7 @@ impl Pool {
         }
     }
 
-    fn publish(&mut self, now: Now, settled: &Settled) {
+    pub(super) fn publish(&mut self, now: Now, settled: &Settled) {
         let template = &settled.template;
         let same_tip =
             self.jobs.current().is_some_and(|job| job.template.parent == template.parent);
@@ -380,6 +405,7 @@ impl Pool {
             job = %job.id,
             height = template.height,
             clean,
+            alone = settled.alone,
             transactions = template.transactions.len(),
             value = template.value,
             bids = settled.bids.len(),
@@ -420,7 +446,8 @@ impl Pool {
         let commitments = scripts(|_| true);
         // No transaction pays for our own, so the block is valid without them.
         let own = scripts(|chosen| matches!(chosen.provenance, Provenance::Own { .. }));
-        let wishes = self.granted_wishes(template, &commitments);
+        let wishes =
+            if settled.alone { Vec::new() } else { self.granted_wishes(template, &commitments) };
         let optional = [wishes.clone(), own].concat();
         let all = [wishes, commitments].concat();
         let mut plan = CoinbasePlan::new(template, self.generation, &self.config.payout, all);

@@ -36,6 +36,7 @@ fn differs(older: &Settings, newer: &Settings) -> Vec<(&'static str, bool)> {
         solo,
         listen,
         job_refresh_interval,
+        empty_first,
         max_tip_age,
         data_dir,
         engines,
@@ -65,6 +66,7 @@ fn differs(older: &Settings, newer: &Settings) -> Vec<(&'static str, bool)> {
         ("VARDIFF", false, *vardiff != newer.vardiff),
         ("the difficulties in [[listen]]", false, doors == newer_doors && rules != newer_rules),
         ("JOB_REFRESH_INTERVAL", false, *job_refresh_interval != newer.job_refresh_interval),
+        ("EMPTY_FIRST", false, *empty_first != newer.empty_first),
         ("MAX_TIP_AGE", false, *max_tip_age != newer.max_tip_age),
         ("LOG_LEVEL", false, *log_level != newer.log_level),
     ];

@@ -48,6 +48,9 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
     let first = first.map(|(difficulty, vardiff)| PortRules { difficulty, vardiff });
     let listen = listen::listen(reader, first);
     let interval = reader.read(&table::JOB_REFRESH_INTERVAL, value::refresh_interval);
+    let is_main = network == Some(Network::Bitcoin);
+    let empty_default = if is_main { "on" } else { "off" };
+    let empty_first = reader.read_or(&table::EMPTY_FIRST, empty_default, value::boolean);
     let max_tip_age = reader.read(&table::MAX_TIP_AGE, value::tip_age);
     let data_dir = reader.path(&table::DATA_DIR);
     let engines = reader.read(&table::ENGINES, value::engines);
@@ -70,6 +73,7 @@ pub(super) fn settings(reader: &mut Reader) -> Option<Settings> {
         solo: solo?,
         listen: listen?,
         job_refresh_interval: interval?,
+        empty_first: empty_first?,
         max_tip_age: max_tip_age?,
         data_dir: data_dir?,
         engines: engines?,

@@ -227,6 +227,13 @@ pub(super) const JOB_REFRESH_INTERVAL: Setting =
         "Seconds between jobs with new transactions and a new sidechain block, 1 to 3600; a new \
          mainchain block or bid is never waited for.",
     );
+pub(super) const EMPTY_FIRST: Setting =
+    Setting::new("empty-first", "SWITCH", "").noted("by NETWORK: main on, the others off").means(
+        MINERS,
+        "Whether miners get a job with the coinbase alone on a new tip, for the moment that a node \
+         with a full mempool takes for the whole one: on or off. It needs NODE_ZMQ; no enforcer's \
+         tip has one.",
+    );
 pub(super) const MAX_TIP_AGE: Setting = Setting::new("max-tip-age", "SECONDS", "600").means(
     MINERS,
     "Seconds for which miners are kept at work on a tip that no node confirms, 10 to 86400. Then \
@@ -281,6 +288,7 @@ pub const SETTINGS: &[Setting] = &[
     VARDIFF_MIN,
     VARDIFF_MAX,
     JOB_REFRESH_INTERVAL,
+    EMPTY_FIRST,
     MAX_TIP_AGE,
     DATA_DIR,
     ENGINES,

@@ -308,6 +308,7 @@ fn config(solo: bool) -> Config {
         difficulty,
         refresh: Duration::from_secs(10),
         blind: Mode::On,
+        empty_first: false,
         sidechains: vec![OwnSidechain::new(Slot(98))],
         wishes: Wishes::default(),
         miners: Miners { ports, solo },

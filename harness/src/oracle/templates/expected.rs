@@ -30,13 +30,18 @@ pub(super) struct Template {
     pub(super) parent: BlockHash,
     pub(super) height: u32,
     pub(super) bits: u32,
-    time: u32,
+    pub(super) time: u32,
     transactions: Vec<(Transaction, u64)>,
     /// What the coinbase is to pay, where the node gives a value.
     value: Option<u64>,
     /// The whole coinbase, where the node gives one.
     coinbase: Option<Transaction>,
+    /// Whether it is none that the node gave: a coinbase alone, on a header.
+    pub(super) alone: bool,
 }
+
+/// Blocks with the same subsidy on regtest.
+const HALVING_INTERVAL: u32 = 150;
 
 #[derive(Deserialize)]
 struct Wire<'a> {
@@ -63,6 +68,26 @@ struct WireTransaction<'a> {
     fee: i64,
 }
 
+/// A block's header, as the node tells of it.
+#[derive(Deserialize)]
+pub(super) struct Header {
+    hash: BlockHash,
+    previousblockhash: BlockHash,
+    height: u32,
+    mediantime: u32,
+}
+
+impl Header {
+    /// From the body of a reply to `getblockheader`; no other has all of this.
+    pub(super) fn read(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Wire {
+            result: Header,
+        }
+        serde_json::from_slice(body).ok().map(|Wire { result }| result)
+    }
+}
+
 impl WireTransaction<'_> {
     fn read(&self) -> Option<(Transaction, u64)> {
         let transaction = consensus::encode::deserialize_hex(self.data).ok()?;
@@ -87,6 +112,24 @@ impl Template {
                 Some(coinbase) => Some(coinbase.read()?.0),
                 None => None,
             },
+            alone: false,
+        })
+    }
+
+    /// What can be mined on the tip with this header, if this is a template for that tip.
+    pub(super) fn next(&self, tip: &Header) -> Option<Self> {
+        let is_for_it = (tip.previousblockhash, tip.height) == (self.parent, self.height);
+        let height = self.height + 1;
+        let subsidy = (50 * 100_000_000_u64).checked_shr(height / HALVING_INTERVAL);
+        (is_for_it && !self.alone).then_some(Self {
+            parent: tip.hash,
+            height,
+            bits: self.bits,
+            time: self.time.max(tip.mediantime + 1),
+            transactions: Vec::new(),
+            value: Some(subsidy.unwrap_or(0)),
+            coinbase: None,
+            alone: true,
         })
     }
 

@@ -1,10 +1,8 @@
 //! Two and three nodes of words: whose templates are mined on, and for how long.
 
-use bitcoin::Network;
-
 use super::*;
 use crate::bmm::auction::Mode;
-use crate::config::{Engine, Limits};
+use crate::config::tests::config;
 use crate::mining::hex;
 use crate::mining::template::witness_commitment;
 
@@ -59,17 +57,10 @@ struct Rig {
 impl Rig {
     fn new(does: &[Does]) -> Self {
         let config = Config {
-            network: Network::Regtest,
             nodes: vec![NodeRole::Follow; does.len()],
-            payout: bitcoin::ScriptBuf::new(),
-            difficulty: crate::mining::difficulty::Difficulty::ONE,
             refresh: Duration::from_secs(30),
             blind: Mode::Off,
-            sidechains: Vec::new(),
-            wishes: crate::bmm::wishes::Wishes::default(),
-            miners: crate::config::Miners::default(),
-            engine: Engine::ONLY,
-            limits: Limits::default(),
+            ..config()
         };
         let (open, mined, fatal) = (Vec::new(), Vec::new(), None);
         let nodes = Failover::new(&config);
@@ -98,7 +89,9 @@ impl Rig {
     fn hear(&mut self, news: &News, node: usize) {
         match news {
             News::Nothing => {}
-            News::Template(template) => self.mined.push((node, template.parent[0])),
+            News::Template(template) | News::Alone(template) => {
+                self.mined.push((node, template.parent[0]));
+            }
             News::Fatal(why) => self.fatal = Some(why.clone()),
         }
     }

@@ -9,6 +9,7 @@ use tracing::span::{Attributes, Id, Record};
 use tracing::{Level, Metadata, subscriber};
 
 use super::*;
+use crate::config::tests::config;
 use crate::mining::hex;
 use crate::mining::template::witness_commitment;
 
@@ -56,8 +57,11 @@ impl Rig {
     }
 
     fn blind(mode: Mode) -> Self {
-        let follower = Follower::new(0, Network::Regtest, REFRESH, mode, &Limits::default());
-        Self { follower, now: Instant::ZERO }
+        Self::with(&Config { blind: mode, ..config() })
+    }
+
+    fn with(config: &Config) -> Self {
+        Self { follower: Follower::new(0, REFRESH, config), now: Instant::ZERO }
     }
 
     /// One that was answered by a node whose tip is `[1; 32]` at height 100, and that long polls.
@@ -103,7 +107,7 @@ impl Rig {
     fn mines_on(&mut self, question: Question, reply: &Reply) -> Option<u8> {
         match self.reply(question, reply) {
             News::Template(template) => Some(template.parent[0]),
-            News::Nothing => None,
+            News::Nothing | News::Alone(_) => None,
             News::Fatal(why) => panic!("{why}"),
         }
     }
@@ -111,7 +115,9 @@ impl Rig {
     fn fatal(&mut self, question: Question, reply: &Reply) -> String {
         match self.reply(question, reply) {
             News::Fatal(why) => why,
-            other @ (News::Nothing | News::Template(_)) => panic!("not fatal: {other:?}"),
+            other @ (News::Nothing | News::Template(_) | News::Alone(_)) => {
+                panic!("not fatal: {other:?}")
+            }
         }
     }
 }
@@ -435,7 +441,7 @@ fn a_long_poll_that_fails_beside_a_healthy_node_is_said() {
             for question in due {
                 let reply = match question {
                     Question::LongPoll => Err(CallError::Broken("cut".to_owned())),
-                    Question::ChainInfo | Question::Template => template(1, 101),
+                    Question::ChainInfo | Question::Header | Question::Template => template(1, 101),
                 };
                 rig.reply(question, &reply);
             }
@@ -450,9 +456,111 @@ fn a_long_poll_that_fails_beside_a_healthy_node_is_said() {
     assert_eq!(about[1].1, "long poll works again");
 }
 
+/// The header of block `[hash; 32]` on `[parent; 32]`.
+fn header(hash: u8, parent: u8, height: u32) -> Reply {
+    let [hash, parent] = [hash, parent].map(|byte| hex::encode(&[byte; 32]));
+    http(
+        200,
+        &format!(
+            r#"{{"result":{{"hash":"{hash}","confirmations":1,"height":{height},
+            "mediantime":1699999500,"bits":"207fffff","previousblockhash":"{parent}"}},"id":1}}"#
+        ),
+    )
+}
+
+impl Rig {
+    /// One that asks for headers, on tip `[1; 32]` as [`Self::following`].
+    fn early() -> Self {
+        Self::with(&Config { blind: Mode::Off, empty_first: true, ..config() }).followed()
+    }
+
+    /// The parent that can be mined on with a coinbase alone.
+    fn alone_on(&mut self, reply: &Reply) -> Option<u8> {
+        match self.reply(Question::Header, reply) {
+            News::Alone(template) => Some(template.parent[0]),
+            News::Nothing => None,
+            News::Template(_) | News::Fatal(_) => panic!("a header is no more than a header"),
+        }
+    }
+}
+
+#[test]
+fn the_header_of_a_new_tip_comes_before_its_template() {
+    let mut rig = Rig::early();
+    rig.follower.announce_tip(rig.now, [2; 32]);
+    assert_eq!(rig.asks(), [Question::Header], "the template would keep the node busy");
+    assert_eq!(rig.alone_on(&header(2, 1, 101)), Some(2));
+    assert_eq!(rig.asks(), [Question::Template]);
+    // The node says it once more, as another topic.
+    rig.follower.announce_tip(rig.now, [2; 32]);
+    assert_eq!(rig.asks(), []);
+    assert_eq!(rig.mines_on(Question::Template, &template(1, 101)), None, "it lags");
+    assert_eq!(rig.wait(LAG_PAUSE), [Question::Template]);
+    assert_eq!(rig.mines_on(Question::Template, &template(2, 102)), Some(2));
+}
+
+#[test]
+fn a_header_that_does_not_come_is_not_waited_for() {
+    let mut rig = Rig::early();
+    rig.follower.announce_tip(rig.now, [2; 32]);
+    assert_eq!(rig.asks(), [Question::Header]);
+    assert_eq!(rig.pause(), Some(20));
+    assert_eq!(rig.wait(Duration::from_millis(20)), [Question::Template]);
+    assert_eq!(rig.mines_on(Question::Template, &template(2, 102)), Some(2));
+    assert_eq!(rig.alone_on(&header(2, 1, 101)), None, "the whole template is there");
+    // One that is refused, or of what is no tip any more, is no reason to wait at all.
+    rig.follower.announce_tip(rig.now, [3; 32]);
+    assert_eq!(rig.asks(), [Question::Header]);
+    assert_eq!(rig.alone_on(&refusal(-5)), None);
+    assert_eq!(rig.asks(), [Question::Template]);
+}
+
+#[test]
+fn only_the_newest_tip_is_mined_on_by_its_header() {
+    let mut rig = Rig::early();
+    rig.follower.announce_tip(rig.now, [2; 32]);
+    assert_eq!(rig.asks(), [Question::Header]);
+    rig.follower.announce_tip(rig.now, [3; 32]);
+    assert_eq!(rig.asks(), [], "one at a time");
+    assert_eq!(rig.alone_on(&header(2, 1, 101)), None);
+    assert_eq!(rig.asks(), [Question::Header]);
+    assert_eq!(rig.alone_on(&header(3, 2, 102)), None, "not on what the template was for");
+    assert_eq!(rig.asks(), [Question::Template]);
+}
+
+/// A long poll would have the node make a template in the moment in which the header is wanted.
+#[test]
+fn while_notices_are_heard_no_long_poll_is_out() {
+    let mut rig = Rig::early();
+    rig.follower.announce_tip(rig.now, [2; 32]);
+    rig.asks();
+    rig.alone_on(&header(2, 1, 101));
+    assert_eq!(rig.mines_on(Question::LongPoll, &template(2, 102)), Some(2));
+    assert_eq!(rig.asks(), [Question::Template], "no other long poll");
+    assert_eq!(rig.mines_on(Question::Template, &template(2, 102)), Some(2));
+    assert_eq!(rig.pause(), Some(1_000), "a notice may be lost");
+    assert_eq!(rig.wait(Duration::from_secs(1)), [Question::Template]);
+    // A tip of which there was none.
+    assert_eq!(rig.mines_on(Question::Template, &template(3, 103)), Some(3));
+    assert_eq!(rig.asks(), [Question::LongPoll]);
+}
+
+#[test]
+fn no_header_is_asked_for_where_it_is_of_no_use() {
+    let mut off = Rig::following();
+    off.follower.announce_tip(off.now, [2; 32]);
+    assert_eq!(off.asks(), [Question::Template], "nobody wants it");
+    let mut reserve = Rig::early();
+    reserve.follower.lead(reserve.now, false);
+    reserve.follower.announce_tip(reserve.now, [2; 32]);
+    assert_eq!(reserve.asks(), [Question::Template], "its templates are not mined on");
+}
+
 fn any_reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         (0_u8..4, 99_u32..103).prop_map(|(parent, height)| template(parent, height)),
+        (0_u8..4, 0_u8..4, 99_u32..103)
+            .prop_map(|(hash, parent, height)| { header(hash, parent, height) }),
         Just(chain("regtest")),
         prop_oneof![Just(-9), Just(-10), Just(-28), Just(-32601), Just(7)].prop_map(refusal),
         (200_u16..600, ".{0,40}").prop_map(|(status, body)| http(status, &body)),
@@ -467,12 +575,18 @@ proptest! {
     /// a node that comes to its senses is mined with.
     #[test]
     fn nothing_a_node_says_stops_the_questions(
-        steps in proptest::collection::vec((any::<bool>(), 0_u64..3_000, any_reply()), 0..60),
+        steps in proptest::collection::vec(
+            (any::<bool>(), 0_u64..3_000, proptest::option::of(0_u8..4), any_reply()),
+            0..60,
+        ),
     ) {
-        let mut rig = Rig::new();
+        let mut rig = Rig::with(&Config { blind: Mode::Off, empty_first: true, ..config() });
         let mut out: Vec<Question> = Vec::new();
-        for (oldest, pause, reply) in steps {
+        for (oldest, pause, notice, reply) in steps {
             rig.now = rig.now + Duration::from_millis(pause);
+            if let Some(tip) = notice {
+                rig.follower.announce_tip(rig.now, [tip; 32]);
+            }
             for question in rig.asks() {
                 prop_assert!(!out.contains(&question), "{question:?} is out already");
                 out.push(question);
@@ -490,7 +604,7 @@ proptest! {
             for question in core::mem::take(&mut out) {
                 let good = match question {
                     Question::ChainInfo => chain("regtest"),
-                    Question::Template | Question::LongPoll => template(9, 200),
+                    Question::Header | Question::Template | Question::LongPoll => template(9, 200),
                 };
                 rig.reply(question, &good);
             }
