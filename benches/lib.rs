@@ -230,9 +230,10 @@ fn filler<const N: usize>(index: usize, salt: u8) -> [u8; N] {
     bytes
 }
 
-/// The job's name that stands in a `mining.notify` line.
-fn job_id(notify: &[u8]) -> Option<JobId> {
-    let line: serde_json::Value = serde_json::from_slice(notify).ok()?;
+/// The job's name that stands in what ends with a `mining.notify` line.
+fn job_id(sent: &[u8]) -> Option<JobId> {
+    let last = sent.split_inclusive(|byte| *byte == b'\n').next_back()?;
+    let line: serde_json::Value = serde_json::from_slice(last).ok()?;
     let is_job = line["method"] == "mining.notify";
     line["params"][0].as_str().filter(|_| is_job)?.parse().ok()
 }

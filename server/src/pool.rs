@@ -193,6 +193,8 @@ pub struct Pool {
     next_call: u64,
     next_write: u64,
     actions: VecDeque<Action>,
+    /// A job on its way to everybody; its actions are made when they are polled.
+    broadcast: Option<offers::Broadcast>,
     stopping: Option<Stop>,
     counters: Counters,
 }
@@ -232,6 +234,7 @@ impl Pool {
             next_call: 0,
             next_write: 0,
             actions: VecDeque::new(),
+            broadcast: None,
             stopping: None,
             counters: Counters::default(),
             config,
@@ -245,7 +248,7 @@ impl Pool {
 
     /// One thing happened at `now`. Drain [`Self::poll_action`] to `None` before and after.
     pub fn handle(&mut self, now: Now, event: Event) {
-        assert!(self.actions.is_empty(), "drain every action before the next event");
+        assert!(self.is_drained(), "drain every action before the next event");
         match event {
             Event::Opened { conn, peer, port } => self.on_opened(now, conn, peer, port),
             Event::Received { conn, bytes } => self.on_received(now, conn, &bytes),
@@ -266,7 +269,7 @@ impl Pool {
 
     /// The moment that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Now) {
-        assert!(self.actions.is_empty(), "drain every action before the next event");
+        assert!(self.is_drained(), "drain every action before the next event");
         self.publish_if_ready(now);
         self.retire_jobs(now);
         self.look_at_miners(now);
@@ -279,7 +282,14 @@ impl Pool {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
+        while self.actions.is_empty() && self.broadcast.is_some() {
+            self.form_offers();
+        }
         self.actions.pop_front()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.actions.is_empty() && self.broadcast.is_none()
     }
 
     /// When to call [`Self::handle_timeout`], and what for. May change with every event.

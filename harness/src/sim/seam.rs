@@ -296,12 +296,12 @@ impl Seam {
             }
             Canary::ReissuesExtranonce => extranonce(&text),
             Canary::HidesNewTip if notifies => {
-                if !self.working.insert(conn) && text.contains(",true]}") {
-                    return None;
+                if self.working.insert(conn) {
+                    return Some(bytes);
                 }
-                text
+                without_jobs(&text, ",true]}")?
             }
-            Canary::KeepsFirstJob if notifies && text.contains(",false]}") => return None,
+            Canary::KeepsFirstJob if notifies => without_jobs(&text, ",false]}")?,
             Canary::NeverClean => text.replace(",true]}", ",false]}"),
             Canary::WrongTag => text.replace("6a25d1617368", "6a25d1617369"),
             Canary::SwapsCommitments => swapped(&text),
@@ -315,6 +315,13 @@ impl Seam {
         };
         Some(changed.into())
     }
+}
+
+/// The lines of `text` but for jobs that end so; none when none is left.
+fn without_jobs(text: &str, end: &str) -> Option<String> {
+    let is_job = |line: &&str| line.contains("mining.notify\",\"params") && line.contains(end);
+    let rest: String = text.split_inclusive('\n').filter(|line| !is_job(line)).collect();
+    (!rest.is_empty()).then_some(rest)
 }
 
 /// A proposed block whose header has another merkle root, which stands after version and parent.

@@ -14,25 +14,104 @@ use crate::mining::difficulty::Difficulty;
 use crate::mining::form::Form;
 use crate::mining::job::Job;
 use crate::stratum::message;
+use crate::stratum::session::Session;
+
+/// Offers of a broadcast that are formed together: the first miner waits for no more of them, and
+/// what they need stays at hand.
+const OFFERS_AT_ONCE: usize = 64;
 
 /// Forms of one job, as they were made for the first session that needed them; none for one that
 /// the job cannot have.
 type Forms = BTreeMap<(Arc<Form>, u8), Option<(Arc<Job>, Bytes)>>;
 
-impl Pool {
-    /// Sends a new job to everybody who mines.
-    pub(super) fn broadcast(&mut self, now: Now, job: &Arc<Job>, clean: bool) {
-        // Once for the job: the division is dear.
+/// The job's coinbase does not fit into a session's firmware.
+struct TooLarge;
+
+/// A job for one session or more.
+#[derive(Debug)]
+struct Offer {
+    now: Instant,
+    job: Arc<Job>,
+    /// Once for the job: the division is dear.
+    ceiling: Difficulty,
+    clean: bool,
+    forms: Forms,
+}
+
+impl Offer {
+    fn new(now: Instant, job: &Arc<Job>, clean: bool) -> Self {
         let ceiling = job.template.target.to_difficulty();
-        let mut forms = Forms::new();
-        let ready: Vec<ConnId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.has_work())
-            .map(|(conn, _)| *conn)
-            .collect();
-        for conn in ready {
-            self.offer(now.mono, conn, job, ceiling, clean, &mut forms);
+        Self { now, job: Arc::clone(job), ceiling, clean, forms: Forms::new() }
+    }
+
+    /// What `session` is sent: the job, behind what else waits for it; nothing when it was given
+    /// the job as often as can be told apart, for the next is not far.
+    fn form(&mut self, session: &mut Session) -> Result<Option<Bytes>, TooLarge> {
+        let Some(revision) = session.next_revision(&self.job) else { return Ok(None) };
+        let (job, clean) = (&self.job, self.clean);
+        let form = Arc::clone(session.form());
+        let formed = self.forms.entry((form, revision)).or_insert_with_key(|(form, revision)| {
+            let formed = job.formed(form, *revision)?;
+            let line = message::notify(&formed, clean);
+            Some((formed, line))
+        });
+        let Some((formed, line)) = formed else { return Err(TooLarge) };
+        let difficulty = session.vardiff.wanted().min(self.ceiling);
+        session.announce(self.now, formed, difficulty);
+        Ok(Some(session.take_outbox_with(line)))
+    }
+}
+
+/// A job on its way to everybody who mines.
+#[derive(Debug)]
+pub(super) struct Broadcast {
+    offer: Offer,
+    /// Everybody before was offered it.
+    next: ConnId,
+}
+
+impl Pool {
+    /// Sends a new job to everybody who mines: a few at a time, when the shell asks for them.
+    pub(super) fn broadcast(&mut self, now: Now, job: &Arc<Job>, clean: bool) {
+        self.finish_broadcast();
+        let offer = Offer::new(now.mono, job, clean);
+        self.broadcast = Some(Broadcast { offer, next: ConnId(0) });
+    }
+
+    /// Forms the next offers of the broadcast under way, which ends after the last.
+    pub(super) fn form_offers(&mut self) {
+        let Some(mut broadcast) = self.broadcast.take().filter(|_| !self.work.is_dead()) else {
+            return;
+        };
+        let (mut last, mut slow, mut unfit) = (None, Vec::new(), Vec::new());
+        let rest = self.sessions.range_mut(broadcast.next..);
+        let mining = rest.filter(|(_, session)| session.has_work());
+        for (&conn, session) in mining.take(OFFERS_AT_ONCE) {
+            last = Some(conn);
+            match broadcast.offer.form(session) {
+                Ok(bytes) => self.actions.extend(bytes.map(|bytes| Action::Send { conn, bytes })),
+                Err(TooLarge) => unfit.push(conn),
+            }
+            if session.unflushed_bytes() > self.config.limits.outbox_bytes {
+                slow.push(conn);
+            }
+        }
+        for conn in slow {
+            self.flush(conn);
+        }
+        for conn in unfit {
+            self.refuse_work(conn, &broadcast.offer.job);
+        }
+        if let Some(ConnId(last)) = last {
+            broadcast.next = ConnId(last + 1);
+            self.broadcast = Some(broadcast);
+        }
+    }
+
+    /// Forms all that is left of a broadcast: what is done next is done after it.
+    fn finish_broadcast(&mut self) {
+        while self.broadcast.is_some() {
+            self.form_offers();
         }
     }
 
@@ -40,6 +119,7 @@ impl Pool {
     /// and authorized just now, or its difficulty changed. A first job is always clean: whatever
     /// the miner did before was for somebody else.
     pub(super) fn bring_up_to_date(&mut self, now: Instant, conn: ConnId) {
+        self.finish_broadcast();
         let Some(session) = self.sessions.get(&conn).filter(|session| session.is_ready()) else {
             return;
         };
@@ -49,10 +129,10 @@ impl Pool {
         if !is_first && session.vardiff.in_force() == Some(session.vardiff.wanted()) {
             return;
         }
-        let ceiling = job.template.target.to_difficulty();
-        let difficulty = session.vardiff.wanted().min(ceiling);
+        let offer = Offer::new(now, &job, is_first);
+        let difficulty = session.vardiff.wanted().min(offer.ceiling);
         if is_first || session.vardiff.in_force() != Some(difficulty) {
-            self.offer(now, conn, &job, ceiling, is_first, &mut Forms::new());
+            self.offer(conn, offer);
         }
     }
 
@@ -70,38 +150,21 @@ impl Pool {
 
     /// Sends the current job once more; `clean` in place of everything before.
     fn give_again(&mut self, now: Instant, conn: ConnId, clean: bool) {
+        self.finish_broadcast();
         let Some(job) = self.jobs.current().cloned() else { return };
-        let ceiling = job.template.target.to_difficulty();
-        self.offer(now, conn, &job, ceiling, clean, &mut Forms::new());
+        self.offer(conn, Offer::new(now, &job, clean));
     }
 
-    fn offer(
-        &mut self,
-        now: Instant,
-        conn: ConnId,
-        job: &Arc<Job>,
-        ceiling: Difficulty,
-        clean: bool,
-        forms: &mut Forms,
-    ) {
+    fn offer(&mut self, conn: ConnId, mut offer: Offer) {
         if self.work.is_dead() {
             return;
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        // Given out as often as can be told apart: the next job is not far.
-        let Some(revision) = session.next_revision(job) else { return };
-        let form = Arc::clone(session.form());
-        let formed = forms.entry((form, revision)).or_insert_with_key(|(form, revision)| {
-            let formed = job.formed(form, *revision)?;
-            let line = message::notify(&formed, clean);
-            Some((formed, line))
-        });
-        let Some((formed, line)) = formed else { return self.refuse_work(conn, job) };
-        let difficulty = session.vardiff.wanted().min(ceiling);
-        session.announce(now, formed, difficulty);
-        let line = line.clone();
+        match offer.form(session) {
+            Ok(bytes) => self.actions.extend(bytes.map(|bytes| Action::Send { conn, bytes })),
+            Err(TooLarge) => return self.refuse_work(conn, &offer.job),
+        }
         self.flush(conn);
-        self.send(conn, line);
     }
 
     /// No job is better than one whose coinbase the firmware cuts off: all its work is rubbish.
@@ -122,6 +185,7 @@ impl Pool {
     /// Connections stay, for firmware that has another pool goes there by itself when this one
     /// falls silent, and finds its way back.
     pub(super) fn say_why_there_is_no_work(&mut self) {
+        self.finish_broadcast();
         let line = message::show_message(
             "No node confirms the tip any more: no new work until one does; the operator knows",
         );
@@ -141,6 +205,7 @@ impl Pool {
 
     /// Who came while there was no work gets it; with `all`, everybody does.
     pub(super) fn give_work_again(&mut self, now: Now, all: bool) {
+        self.finish_broadcast();
         let ready: Vec<(ConnId, bool)> = self
             .sessions
             .iter()
@@ -154,13 +219,6 @@ impl Pool {
                 self.give_again(now.mono, conn, false);
             }
         }
-    }
-
-    fn send(&mut self, conn: ConnId, bytes: Bytes) {
-        let Some(session) = self.sessions.get_mut(&conn) else { return };
-        session.sending(bytes.len());
-        self.actions.push_back(Action::Send { conn, bytes });
-        self.flush(conn);
     }
 
     /// Whoever mines is asked to come back, so that a restart costs seconds and not a time-out.

@@ -395,9 +395,9 @@ impl Session {
         self.outbox.take()
     }
 
-    /// `length` bytes are on their way.
-    pub fn sending(&mut self, length: usize) {
-        self.outbox.sending(length);
+    /// The same with `line` behind it: there is something in any case.
+    pub fn take_outbox_with(&mut self, line: &Bytes) -> Bytes {
+        self.outbox.take_with(line)
     }
 
     /// `length` bytes left the machine.

@@ -81,7 +81,16 @@ impl Outbox {
         (!bytes.is_empty()).then_some(bytes)
     }
 
-    pub(super) fn sending(&mut self, length: usize) {
+    /// In one piece: a write each would cost more than the copy.
+    pub(super) fn take_with(&mut self, line: &Bytes) -> Bytes {
+        self.sending(line.len());
+        match self.take() {
+            Some(waiting) => Bytes::from([&waiting[..], line].concat()),
+            None => line.clone(),
+        }
+    }
+
+    fn sending(&mut self, length: usize) {
         self.unflushed_bytes += length;
     }
 
