@@ -252,7 +252,8 @@ impl Pool {
         match event {
             Event::Opened { conn, peer, port } => self.on_opened(now, conn, peer, port),
             Event::Received { conn, bytes } => self.on_received(now, conn, &bytes),
-            Event::Flushed { conn, length } => self.on_flushed(conn, length),
+            // Nothing becomes due by it, and everybody's follow a job.
+            Event::Flushed { conn, length } => return self.on_flushed(conn, length),
             Event::Closed { conn } => self.on_closed(conn),
             Event::Replied { call, result } => self.on_replied(now, call, &result),
             Event::Persisted { write } => self.on_persisted(write),

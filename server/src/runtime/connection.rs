@@ -174,6 +174,12 @@ where
         }
     }
 
+    /// What left at once, if that is what came of sending next.
+    pub(super) fn next_flushed(&mut self) -> Option<Event> {
+        let (conn, flushed) = self.outcomes.pop_front_if(|(_, flushed)| flushed.is_some())?;
+        flushed.map(|length| Event::Flushed { conn, length })
+    }
+
     /// What came of sending; empty before the next report is heard.
     pub(super) fn next_event(&mut self) -> Option<Event> {
         let (conn, flushed) = self.outcomes.pop_front()?;

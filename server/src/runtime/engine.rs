@@ -1,15 +1,18 @@
 //! The one task that owns the pool: takes events from the inbox, performs actions.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::mpsc as blocking;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet, unconstrained, yield_now};
-use tokio::time::{Instant as TokioInstant, timeout, timeout_at};
+use tokio::time::{Instant as TokioInstant, Sleep, sleep_until, timeout};
 
 use super::calls::Calls;
 use super::connection::{Connections, LAST_WORDS, Report};
@@ -107,7 +110,8 @@ async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
     };
     engine.tell_when(stop);
     engine.tasks.spawn(pass_on(told, engine.inbox.clone()));
-    let (mut clock_was_first, mut turn) = (false, 0);
+    let (mut clock_was_first, mut turn, mut alarm) = (false, 0, Alarm::default());
+    let mut at = now();
     let halt = loop {
         // First: who is answered may look at once whether he is counted.
         let totals = pool.counters();
@@ -115,6 +119,7 @@ async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
         if let Some(halt) = engine.perform_all(&mut pool, &mut witness) {
             break halt;
         }
+        engine.tell_flushed(&mut pool, &mut witness, at);
         let mut event = engine.connections.next_event();
         if event.is_none() {
             turn += 1;
@@ -124,11 +129,12 @@ async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
             }
             let due =
                 pool.poll_timeout().map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
-            let inbound = next(&mut inbox, due, !clock_was_first).await;
+            let inbound = next(&mut inbox, due, !clock_was_first, &mut alarm).await;
             clock_was_first = inbound.is_none();
             match inbound {
                 None => {
-                    pool.handle_timeout(now());
+                    at = now();
+                    pool.handle_timeout(at);
                     continue;
                 }
                 Some(Inbound::Shut(error)) => break Halt::Fatal(shut(&error)),
@@ -137,7 +143,8 @@ async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
         }
         if let Some(event) = event {
             witness.event(&event);
-            pool.handle(now(), event);
+            at = now();
+            pool.handle(at, event);
         }
     };
     engine.end(inbox).await;
@@ -150,6 +157,7 @@ async fn next<Io>(
     inbox: &mut mpsc::Receiver<Inbound<Io>>,
     due: Option<TokioInstant>,
     clock_first: bool,
+    alarm: &mut Alarm,
 ) -> Option<Inbound<Io>> {
     if clock_first && due.is_some_and(|due| due <= TokioInstant::now()) {
         return None;
@@ -161,7 +169,28 @@ async fn next<Io>(
     match due {
         // The engine holds a sender, so the inbox never ends.
         None => inbox.recv().await,
-        Some(due) => timeout_at(due, inbox.recv()).await.unwrap_or_default(),
+        Some(due) => {
+            poll_fn(|context| match inbox.poll_recv(context) {
+                Poll::Pending => alarm.poll(due, context).map(|()| None),
+                ready @ Poll::Ready(_) => ready,
+            })
+            .await
+        }
+    }
+}
+
+/// The engine's one timer. What is due next is mostly what was due before, so it is set anew less
+/// often than waited for.
+#[derive(Default)]
+struct Alarm(Option<Pin<Box<Sleep>>>);
+
+impl Alarm {
+    fn poll(&mut self, due: TokioInstant, context: &mut Context<'_>) -> Poll<()> {
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(due)));
+        if sleep.deadline() != due {
+            sleep.as_mut().reset(due);
+        }
+        sleep.as_mut().poll(context)
     }
 }
 
@@ -207,6 +236,15 @@ impl<L: Listener, Q: Calls> Engine<L, Q> {
             pool.audit();
         }
         None
+    }
+
+    /// Tells the pool what left at once, as of `at`, when it was sent. After a job these are as
+    /// many as there are miners, and ask for nothing: so with no more ado than that.
+    fn tell_flushed(&mut self, pool: &mut Pool, witness: &mut impl Witness, at: Now) {
+        while let Some(flushed) = self.connections.next_flushed() {
+            witness.event(&flushed);
+            pool.handle(at, flushed);
+        }
     }
 
     fn perform(&mut self, action: Action) -> Option<Halt> {
