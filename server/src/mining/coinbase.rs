@@ -230,7 +230,9 @@ impl Coinbase {
         // The hole is shorter than a block, so it touches two at most.
         let mut touched = [[0; 64]; 2];
         let touched = &mut touched[..after - first];
-        touched.copy_from_slice(&self.blocks[first..after]);
+        for (place, block) in touched.iter_mut().zip(&self.blocks[first..after]) {
+            *place = *block;
+        }
         let place = hole % 64;
         let extranonces = touched.as_flattened_mut();
         extranonces[place..][..EXTRANONCE1_BYTES].copy_from_slice(&one);

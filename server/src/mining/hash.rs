@@ -4,6 +4,11 @@
 //! is hashed for every share has a fixed length, so its blocks are laid out here with their padding
 //! and compressed as they are; and of any bytes only the end is: nothing is buffered, and nothing
 //! copied twice.
+//!
+//! A compression needs the one before, so the processor hides little of what stands between two. A
+//! hash that goes through memory once more, or a block read in larger pieces than it was written
+//! in, costs a tenth of a compression: padding is a constant, copied whole, and what hashes a few
+//! blocks is inlined.
 
 use sha2::block_api::compress256;
 
@@ -26,6 +31,13 @@ const INITIAL: [u32; 8] = [
     0x5be0_cd19,
 ];
 
+/// The last block of two hashes side by side, without them.
+const PAIR_END: Block = padding(64);
+/// The only block of a hash that is hashed again, without it.
+const HASH_END: Block = padding(32);
+/// The blocks of a header, whose 80 bytes are still zeros.
+pub(super) const HEADER_BLOCKS: [Block; 2] = [[0; 64], padding(80)];
+
 /// SHA-256 of SHA-256 of `bytes`.
 pub fn sha256d(bytes: &[u8]) -> Hash {
     let (whole, rest) = bytes.as_chunks();
@@ -39,29 +51,23 @@ pub fn sha256d(bytes: &[u8]) -> Hash {
 }
 
 /// SHA-256d of two hashes side by side: a node of the merkle tree.
+#[inline]
 pub fn sha256d_pair(left: &Hash, right: &Hash) -> Hash {
-    let mut blocks = [[0; 64], padding(64)];
+    let mut blocks = [[0; 64], PAIR_END];
     blocks[0][..32].copy_from_slice(left);
     blocks[0][32..].copy_from_slice(right);
     sha256d_blocks(&[&blocks])
 }
 
-/// SHA-256d of a block's header.
-pub fn sha256d_header(header: &[u8; 80]) -> Hash {
-    let (start, rest) = header.split_at(64);
-    let mut blocks = [[0; 64], padding(80)];
-    blocks[0].copy_from_slice(start);
-    blocks[1][..16].copy_from_slice(rest);
-    sha256d_blocks(&[&blocks])
-}
-
 /// SHA-256d of what [`blocks`] made, in parts that follow each other.
+#[inline]
 pub(super) fn sha256d_blocks(parts: &[&[Block]]) -> Hash {
     let mut state = INITIAL;
-    for part in parts {
+    // No blocks at all would still send the state through memory.
+    for part in parts.iter().filter(|part| !part.is_empty()) {
         compress256(&mut state, part);
     }
-    let mut second = padding(32);
+    let mut second = HASH_END;
     second[..32].copy_from_slice(&bytes(&state));
     let mut state = INITIAL;
     compress256(&mut state, &[second]);
@@ -87,13 +93,15 @@ pub(super) fn blocks(bytes: &[u8]) -> Vec<Block> {
 
 /// The last block of a message of `length` bytes, less the bytes of the message. Its end must fit:
 /// at most 55 bytes of the message are in it.
-fn padding(length: usize) -> Block {
+const fn padding(length: usize) -> Block {
     let mut block = [0; 64];
     block[length % 64] = 0x80;
-    block[56..].copy_from_slice(&(8 * length as u64).to_be_bytes());
+    let (_, end) = block.split_at_mut(56);
+    end.copy_from_slice(&(8 * length as u64).to_be_bytes());
     block
 }
 
+#[inline]
 fn bytes(state: &[u32; 8]) -> Hash {
     let mut bytes = [0; 32];
     for (place, word) in bytes.chunks_exact_mut(4).zip(state) {
@@ -125,10 +133,10 @@ mod tests {
         fn fixed_lengths_are_hashed_like_any(left: Hash, right: Hash, more: [u8; 16]) {
             let pair = [left, right].concat();
             prop_assert_eq!(sha256d_pair(&left, &right), witness(&pair));
-            let mut header = [0; 80];
-            header[..64].copy_from_slice(&pair);
-            header[64..].copy_from_slice(&more);
-            prop_assert_eq!(sha256d_header(&header), witness(&header));
+            let header = [&pair[..], &more].concat();
+            let mut blocks = HEADER_BLOCKS;
+            blocks.as_flattened_mut()[..80].copy_from_slice(&header);
+            prop_assert_eq!(sha256d_blocks(&[&blocks]), witness(&header));
         }
     }
 

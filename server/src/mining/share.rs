@@ -1,6 +1,6 @@
 //! From a candidate to the header it stands for: pure arithmetic, no judgement of merit.
 
-use super::hash::{Hash, sha256d_header};
+use super::hash::{HEADER_BLOCKS, Hash, sha256d_blocks};
 use super::job::{Job, JobId};
 use super::merkle;
 use super::script_sig::{Extranonce1, Extranonce2};
@@ -50,14 +50,19 @@ pub fn root(job: &Job, one: Extranonce1, two: Extranonce2) -> Hash {
 /// Builds and hashes the header that `candidate` stands for, with `version`; `root` is that of its
 /// extranonces.
 pub fn evaluate(job: &Job, root: &Hash, candidate: &Candidate, version: u32) -> Evaluation {
+    // Written where it is hashed: no copy stands before the first compression.
+    let mut blocks = HEADER_BLOCKS;
+    let place = blocks.as_flattened_mut();
+    place[0..4].copy_from_slice(&version.to_le_bytes());
+    place[4..36].copy_from_slice(&job.template.parent);
+    place[36..68].copy_from_slice(root);
+    place[68..72].copy_from_slice(&candidate.time.0.to_le_bytes());
+    place[72..76].copy_from_slice(&job.template.bits.to_consensus().to_le_bytes());
+    place[76..80].copy_from_slice(&candidate.nonce.to_le_bytes());
+    let hash = sha256d_blocks(&[&blocks]);
     let mut header = [0; 80];
-    header[0..4].copy_from_slice(&version.to_le_bytes());
-    header[4..36].copy_from_slice(&job.template.parent);
-    header[36..68].copy_from_slice(root);
-    header[68..72].copy_from_slice(&candidate.time.0.to_le_bytes());
-    header[72..76].copy_from_slice(&job.template.bits.to_consensus().to_le_bytes());
-    header[76..80].copy_from_slice(&candidate.nonce.to_le_bytes());
-    Evaluation { header, hash: sha256d_header(&header) }
+    header.copy_from_slice(&blocks.as_flattened()[..80]);
+    Evaluation { header, hash }
 }
 
 #[cfg(test)]
