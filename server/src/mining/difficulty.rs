@@ -22,6 +22,9 @@ pub use sum::DifficultySum;
 const DIFFICULTY_1: U256 = U256::from_limbs([0, 0, 0, 0xffff_0000]);
 /// Decimal places that a difficulty may need on either side of the point.
 const EXPONENT_MAX: i32 = 30;
+/// As many zeros as that.
+const ZEROS: &str = "000000000000000000000000000000";
+const _: () = assert!(ZEROS.len() == EXPONENT_MAX.unsigned_abs() as usize);
 /// Digits kept when a difficulty is derived from a target.
 const DERIVED_DIGITS: usize = 10;
 
@@ -123,6 +126,24 @@ impl Difficulty {
         Self { digits, exponent }
     }
 
+    /// The shortest exact plain decimal, without an exponent (firmware parsers differ in theirs),
+    /// in three parts that follow each other. It is written for every share, and a formatter takes
+    /// ten times as long.
+    pub fn parts(self, buffer: &mut itoa::Buffer) -> [&str; 3] {
+        let digits = buffer.format(self.digits);
+        let places = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
+        let zeros = |count| ZEROS.get(..count).unwrap_or(ZEROS);
+        if self.exponent >= 0 {
+            return [digits, zeros(places), ""];
+        }
+        // With as many places as digits or more, all stand after the point.
+        let whole = digits.len().checked_sub(places).filter(|whole| *whole > 0);
+        match whole.and_then(|whole| digits.split_at_checked(whole)) {
+            Some((whole, fraction)) => [whole, ".", fraction],
+            None => ["0.", zeros(places.saturating_sub(digits.len())), digits],
+        }
+    }
+
     /// The place of the first digit: 0 for 1 to 9, -1 for 0.1 to 0.9.
     fn magnitude(self) -> i32 {
         self.exponent + self.digits.ilog10().cast_signed()
@@ -211,20 +232,9 @@ impl PartialOrd for Difficulty {
 }
 
 impl fmt::Display for Difficulty {
-    /// The shortest exact plain decimal, without an exponent: firmware parsers differ in theirs.
-    /// Nothing is allocated: it is written for every share.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.digits;
-        let places = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
-        if self.exponent >= 0 {
-            return write!(formatter, "{digits}{:0<places$}", "");
-        }
-        // With as many places as digits or more, all stand after the point.
-        let scale = 10_u64.checked_pow(self.exponent.unsigned_abs());
-        match scale.filter(|scale| *scale <= digits) {
-            Some(scale) => write!(formatter, "{}.{:0places$}", digits / scale, digits % scale),
-            None => write!(formatter, "0.{digits:0places$}"),
-        }
+        let mut buffer = itoa::Buffer::new();
+        self.parts(&mut buffer).iter().try_for_each(|part| formatter.write_str(part))
     }
 }
 
