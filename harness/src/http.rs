@@ -8,6 +8,7 @@ mod enforcer;
 mod listening;
 mod mainchain;
 mod node;
+mod publisher;
 mod sidechain;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub use enforcer::{
 pub use listening::{Credentials, ServeError};
 pub use mainchain::{Mainchain, MainchainError};
 pub use node::{NodeServer, NodeService};
+pub use publisher::Publisher;
 pub use sidechain::{FollowError, Follower, SidechainServer};
 
 use crate::sim::{World, WorldEvent};

@@ -58,6 +58,8 @@ pub struct LoadOptions {
     pub nonces: u32,
     /// New tips to wait for.
     pub tips: u32,
+    /// Whether each brings a coinbase alone first, and then the whole job.
+    pub empty_first: bool,
 }
 
 /// Who is measured.

@@ -8,6 +8,8 @@ use bitcoin::{BlockHash, TxOut};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::time::{Duration, timeout};
+use zeromq::{Socket as _, SocketRecv as _};
 
 use super::*;
 use crate::rpc::RpcClient;
@@ -115,6 +117,31 @@ async fn a_parked_long_poll_wakes_when_the_tip_changes() {
     );
     let event = events.recv().await.unwrap();
     assert_eq!(event, WorldEvent::TipChanged { hash, height: 1, cause: TipCause::Rival });
+}
+
+#[tokio::test]
+async fn tips_are_published_as_bitcoind_does() {
+    let world = SharedWorld::new(World::new([SLOT], 1));
+    let publisher = Publisher::start(&world).await.unwrap();
+    let mut socket = zeromq::SubSocket::new();
+    socket.subscribe("hashblock").await.unwrap();
+    socket.connect(&format!("tcp://{}", publisher.address())).await.unwrap();
+    // Who subscribes is heard of when the first message goes out, and that one may miss him.
+    for number in 1_u8.. {
+        let mined = world.with(|world| world.mine_rival(world.node().tip(), NOW)).await;
+        let mut shown = mined.unwrap().to_byte_array();
+        shown.reverse();
+        let message = timeout(Duration::from_millis(100), socket.recv()).await;
+        let Ok(message) = message else {
+            assert!(number < 20, "nothing is published");
+            continue;
+        };
+        let message = message.unwrap();
+        assert_eq!(message.get(0).unwrap()[..], b"hashblock"[..]);
+        assert_eq!(message.get(1).unwrap()[..], shown);
+        assert_eq!(message.get(2).unwrap()[..], u32::from(number - 1).to_le_bytes());
+        break;
+    }
 }
 
 /// The node's clock jumps by a minute once both requests are in; the server then waits one second.

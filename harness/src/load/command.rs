@@ -42,6 +42,9 @@ pub struct LoadArguments {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "to",
           value_parser = clap::value_parser!(u32).range(1..=64))]
     engines: u32,
+    /// Our server sends a coinbase alone first, on each new tip of --mode notify
+    #[arg(long, conflicts_with = "to")]
+    empty_first: bool,
     /// Miners
     #[arg(long, value_name = "N", default_value_t = 100,
           value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -111,6 +114,7 @@ impl LoadArguments {
             shares: self.shares.unwrap_or(needed),
             nonces: self.nonces,
             tips: self.tips,
+            empty_first: self.empty_first,
         }
     }
 
@@ -129,7 +133,10 @@ impl LoadArguments {
             .build()
             .map_err(LoadError::Runtime)?;
         let server = self.server.unwrap_or_else(program_beside_this_one);
-        let start = Stand::start(self.mode, &server, self.transactions, self.engines);
+        let empty_first = if self.empty_first { "on" } else { "off" };
+        let settings =
+            [("ENGINES", self.engines.to_string()), ("EMPTY_FIRST", empty_first.to_owned())];
+        let start = Stand::start(self.mode, &server, self.transactions, &settings);
         let stand = runtime.block_on(start)?;
         run(&options, &stand.target)
     }

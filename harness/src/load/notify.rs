@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::bare::Bare;
 use super::report::{Latency, NotifyReport, histogram, note};
@@ -21,16 +21,43 @@ use super::{LoadError, LoadOptions, Target};
 /// How long a tip may take to the last miner.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Tips before those that are measured.
+const WARMING: u32 = 3;
+
 /// When each miner heard of the present tip.
 #[derive(Debug)]
 struct Round {
     /// Counted from 1; nothing is noted before.
     number: u64,
-    /// The last round in which each miner heard.
-    heard: Vec<u64>,
-    times: Vec<Instant>,
-    /// Bytes of the last job.
+    /// Of a job that voids all before it.
+    clean: Heard,
+    /// Of one beside that.
+    beside: Heard,
+    /// Bytes of the last clean job.
     job_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Heard {
+    /// The last round in which each miner heard.
+    rounds: Vec<u64>,
+    times: Vec<Instant>,
+}
+
+impl Heard {
+    fn of(miners: usize) -> Self {
+        Self { rounds: vec![0; miners], times: Vec::new() }
+    }
+
+    /// Whether it was the last miner that heard.
+    fn note(&mut self, round: u64, miner: usize, now: Instant) -> bool {
+        let first = self.rounds[miner] < round;
+        if first {
+            self.rounds[miner] = round;
+            self.times.push(now);
+        }
+        first && self.times.len() == self.rounds.len()
+    }
 }
 
 /// All miners, listening.
@@ -43,7 +70,8 @@ struct Listeners {
 
 impl Listeners {
     fn start(wires: Vec<Wire>) -> Self {
-        let round = Round { number: 0, heard: vec![0; wires.len()], times: vec![], job_bytes: 0 };
+        let of = || Heard::of(wires.len());
+        let round = Round { number: 0, clean: of(), beside: of(), job_bytes: 0 };
         let (round, complete) = (Arc::new(Mutex::new(round)), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
         for (number, wire) in wires.into_iter().enumerate() {
@@ -55,23 +83,32 @@ impl Listeners {
     fn begin(&self) {
         let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
         round.number += 1;
-        round.times.clear();
+        round.clean.times.clear();
+        round.beside.times.clear();
     }
 
     /// When each miner heard; waits until all did.
-    async fn all(&mut self) -> Result<Vec<Instant>, LoadError> {
-        let waited = timeout(PATIENCE, self.complete.notified()).await;
-        let round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
-        if waited.is_ok() {
-            return Ok(round.times.clone());
-        }
-        match self.tasks.try_join_next() {
-            Some(Ok(Err(error))) => Err(LoadError::Broken(error)),
-            Some(Ok(Ok(())) | Err(_)) | None => Err(LoadError::TipLost {
-                reached: round.times.len(),
-                miners: round.heard.len(),
-                seconds: PATIENCE.as_secs(),
-            }),
+    async fn all(&mut self, heard: fn(&Round) -> &Heard) -> Result<Vec<Instant>, LoadError> {
+        let due = Instant::now() + PATIENCE;
+        loop {
+            let (miners, times) = {
+                let round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
+                (round.clean.rounds.len(), heard(&round).times.clone())
+            };
+            if times.len() == miners {
+                return Ok(times);
+            }
+            if timeout_at(due, self.complete.notified()).await.is_ok() {
+                continue;
+            }
+            return match self.tasks.try_join_next() {
+                Some(Ok(Err(error))) => Err(LoadError::Broken(error)),
+                Some(Ok(Ok(())) | Err(_)) | None => Err(LoadError::TipLost {
+                    reached: times.len(),
+                    miners,
+                    seconds: PATIENCE.as_secs(),
+                }),
+            };
         }
     }
 
@@ -88,18 +125,21 @@ async fn listen(
 ) -> io::Result<()> {
     loop {
         wire.read(|line| {
-            if classify(line) != Line::CleanJob {
+            let kind = classify(line);
+            if !matches!(kind, Line::CleanJob | Line::Job) {
                 return;
             }
             let now = Instant::now();
             let mut round = round.lock().unwrap_or_else(PoisonError::into_inner);
-            round.job_bytes = line.len() + 1;
-            if round.heard[number] < round.number {
-                round.heard[number] = round.number;
-                round.times.push(now);
-                if round.times.len() == round.heard.len() {
-                    complete.notify_one();
-                }
+            let this = round.number;
+            let is_last = if kind == Line::CleanJob {
+                round.job_bytes = line.len() + 1;
+                round.clean.note(this, number, now)
+            } else {
+                round.beside.note(this, number, now)
+            };
+            if is_last {
+                complete.notify_one();
             }
         })
         .await?;
@@ -114,22 +154,30 @@ pub(super) async fn measure(
     let node = target.node.as_ref().ok_or(LoadError::NoNode)?;
     // One miner first: it tells how long a job is, and the server has warmed up.
     let mut alone = Listeners::start(wires(target, 1).await?);
-    alone.begin();
-    node.new_tip().await?;
-    alone.all().await?;
+    // A subscriber may miss the first notice, and a long poll of before comes first at the second.
+    for _ in 0..WARMING {
+        alone.begin();
+        node.new_tip().await?;
+        alone.all(|round| &round.clean).await?;
+    }
     let job_bytes = alone.job_bytes();
     // The loop has both ends of its sockets here, so its turn is over before the miners come.
     let bare = bare(options, job_bytes).await?;
     let mut listeners = Listeners::start(wires(target, options.connections).await?);
-    let (mut first, mut every) = (histogram(), histogram());
+    let (mut first, mut every, mut whole) = (histogram(), histogram(), histogram());
     for _ in 0..options.tips {
         listeners.begin();
         let there = node.new_tip().await?;
-        for (place, heard) in (0..).zip(listeners.all().await?) {
+        for (place, heard) in (0..).zip(listeners.all(|round| &round.clean).await?) {
             let latency = heard.saturating_duration_since(there);
             note(&mut every, latency);
             if place == 0 {
                 note(&mut first, latency);
+            }
+        }
+        if options.empty_first {
+            for heard in listeners.all(|round| &round.beside).await? {
+                note(&mut whole, heard.saturating_duration_since(there));
             }
         }
     }
@@ -141,6 +189,7 @@ pub(super) async fn measure(
         first: Latency::of(&first),
         ratio_p99: latency.p99_us / bare.p99_us.max(1.0),
         latency,
+        whole: options.empty_first.then(|| Latency::of(&whole)),
         bare,
     })
 }
@@ -158,7 +207,7 @@ async fn bare(options: &LoadOptions, job_bytes: usize) -> Result<Latency, LoadEr
     for _ in 0..options.tips {
         listeners.begin();
         let sending = bare.send();
-        let heard = listeners.all().await?;
+        let heard = listeners.all(|round| &round.clean).await?;
         let sent = sending.await.map_err(io::Error::other).and_then(|sent| sent);
         let (started, back) = sent.map_err(LoadError::Bare)?;
         bare = back;

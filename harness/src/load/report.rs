@@ -76,6 +76,8 @@ pub struct NotifyReport {
     pub first: Latency,
     /// The same for every miner.
     pub latency: Latency,
+    /// And until it had the whole job, where a coinbase alone came first.
+    pub whole: Option<Latency>,
     /// As many bytes to as many sockets by a loop that does nothing else.
     pub bare: Latency,
     /// The server's 99th percentile over that of the loop.
@@ -184,6 +186,9 @@ impl fmt::Display for NotifyReport {
         )?;
         writeln!(formatter, "first     {}", self.first)?;
         writeln!(formatter, "all       {}", self.latency)?;
+        if let Some(whole) = self.whole {
+            writeln!(formatter, "whole     {whole}")?;
+        }
         writeln!(formatter, "bare      {}", self.bare)?;
         write!(formatter, "ratio     {:.2} at 99%", self.ratio_p99)
     }

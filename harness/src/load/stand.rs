@@ -19,7 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::time::Instant;
 
 use super::{Mode, Target};
-use crate::http::{NodeServer, ServeError, SharedWorld, wall_clock};
+use crate::http::{NodeServer, Publisher, ServeError, SharedWorld, wall_clock};
 use crate::sim::World;
 
 /// Mainnet's easiest: a share is a block once in 2^32.
@@ -55,6 +55,9 @@ pub enum StandError {
     /// No port or folder.
     #[error("no port or folder for the server: {0}")]
     Place(io::Error),
+    /// The node cannot publish.
+    #[error("the simulated node has no port to publish on: {0}")]
+    Publisher(#[from] zeromq::ZmqError),
     /// No node.
     #[error(transparent)]
     Node(#[from] ServeError),
@@ -71,6 +74,7 @@ pub enum StandError {
 pub struct LoadNode {
     world: SharedWorld,
     server: NodeServer,
+    publisher: Publisher,
 }
 
 impl LoadNode {
@@ -88,7 +92,8 @@ impl LoadNode {
         filled.await.map_err(StandError::Transaction)?;
         let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let server = NodeServer::start(world.clone(), bind, None, wall_clock()).await?;
-        Ok(Self { world, server })
+        let publisher = Publisher::start(&world).await?;
+        Ok(Self { world, server, publisher })
     }
 
     /// The settings of a server that mines here: every hash is a share, and no job follows another
@@ -99,6 +104,7 @@ impl LoadNode {
             ("NETWORK", "regtest".to_owned()),
             ("RPC_HOST", address.ip().to_string()),
             ("RPC_PORT", address.port().to_string()),
+            ("NODE_ZMQ", format!("tcp://{}", self.publisher.address())),
             ("POOL_DIFFICULTY", EVERY_HASH.to_owned()),
             ("VARDIFF", "off".to_owned()),
             ("JOB_REFRESH_INTERVAL", "3600".to_owned()),
@@ -146,12 +152,12 @@ pub struct Stand {
 }
 
 impl Stand {
-    /// Starts a node with so many transactions, and a server with so many engines.
+    /// Starts a node, and the program `server` with such settings beside those of the node.
     pub async fn start(
         mode: Mode,
         server: &Path,
         transactions: u32,
-        engines: u32,
+        settings: &[(&str, String)],
     ) -> Result<Self, StandError> {
         let node = LoadNode::start(mode, transactions).await?;
         let data = TempDir::new().map_err(StandError::Place)?;
@@ -166,7 +172,7 @@ impl Stand {
             .env("STRATUM_PORT", address.port().to_string())
             .env("DATA_DIR", data.path())
             .env("MAX_CONNECTIONS", CONNECTIONS)
-            .env("ENGINES", engines.to_string())
+            .envs(settings.iter().map(|(name, value)| (name, value)))
             .env("LOG_LEVEL", "warn")
             .stdin(Stdio::null())
             .kill_on_drop(true)
