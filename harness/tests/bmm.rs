@@ -30,6 +30,8 @@ use simminer::runtime::MinerEvent;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+#[path = "bmm/alone.rs"]
+mod alone;
 #[path = "bmm/latency.rs"]
 mod latency;
 #[path = "bmm/network.rs"]
