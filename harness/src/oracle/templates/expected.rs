@@ -7,6 +7,7 @@ use bitcoin::{BlockHash, ScriptBuf, Transaction, Txid, consensus};
 use serde::Deserialize;
 use simminer::work::Job;
 
+use crate::sim::chain::subsidy_sats;
 use crate::sim::enforcer::auction;
 use crate::sim::sidechain::{self, HStar};
 
@@ -39,9 +40,6 @@ pub(super) struct Template {
     /// Whether it is none that the node gave: a coinbase alone, on a header.
     pub(super) alone: bool,
 }
-
-/// Blocks with the same subsidy on regtest.
-const HALVING_INTERVAL: u32 = 150;
 
 #[derive(Deserialize)]
 struct Wire<'a> {
@@ -120,14 +118,13 @@ impl Template {
     pub(super) fn next(&self, tip: &Header) -> Option<Self> {
         let is_for_it = (tip.previousblockhash, tip.height) == (self.parent, self.height);
         let height = self.height + 1;
-        let subsidy = (50 * 100_000_000_u64).checked_shr(height / HALVING_INTERVAL);
         (is_for_it && !self.alone).then_some(Self {
             parent: tip.hash,
             height,
             bits: self.bits,
             time: self.time.max(tip.mediantime + 1),
             transactions: Vec::new(),
-            value: Some(subsidy.unwrap_or(0)),
+            value: Some(subsidy_sats(height)),
             coinbase: None,
             alone: true,
         })
