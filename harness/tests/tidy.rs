@@ -293,8 +293,8 @@ fn every_crate_has_the_lints_of_the_workspace() {
     let workspace = &format!("[workspace.{lints}");
     let (inherits, repeats) = ("[lints]\nworkspace = true\n", lints.replace("forbid", "deny"));
     let repeats = &format!("[{repeats}");
-    let (root, server, miner) = ("Cargo.toml", "server/Cargo.toml", "simminer/Cargo.toml");
-    let good = [(root, workspace.as_str()), (server, inherits), (miner, repeats)];
+    let (root, benches, miner) = ("Cargo.toml", "benches/Cargo.toml", "simminer/Cargo.toml");
+    let good = [(root, workspace.as_str()), (benches, inherits), (miner, repeats)];
     accepts(inventory::lints, &good);
     accepts(inventory::lints, &[good[0], good[1], good[2], ("server/fuzz/Cargo.toml", "")]);
     let caught = |at: usize, text: &str| {
@@ -307,4 +307,14 @@ fn every_crate_has_the_lints_of_the_workspace() {
     caught(2, &repeats.replace("warn", "allow"));
     caught(2, &repeats.replace("deny", "allow"));
     caught(0, &workspace.replace("forbid", "deny"));
+}
+
+#[test]
+fn unsafe_is_where_kernels_are_entered() {
+    hold(inventory::unsafe_code, "call the kernels' own functions, which are safe");
+    let exception = "#[expect(unsafe_code, reason = \"..\")]\nfn enter() {}\n";
+    accepts(inventory::unsafe_code, &[("server/src/mining/hash/kernel.rs", exception)]);
+    for path in ["server/src/mining/hash.rs", "simminer/src/kernel/avx2.rs"] {
+        catches(inventory::unsafe_code, path, exception, path);
+    }
 }

@@ -3,28 +3,19 @@
 //! A job's coinbase changes with every extranonce, the other transactions do not: the branch is
 //! the other half of each pairing on the way from the first leaf to the root.
 
-use super::hash::{Hash, sha256d_pair};
+use super::hash::{Hash, sha256d_branch, sha256d_pairs};
 
 /// The branch for leaf 0 (the coinbase) over the txids of the transactions that follow it.
 /// Txids, not wtxids: the header commits to the former.
 pub fn branch(txids: &[Hash]) -> Vec<Hash> {
-    // The first place stands for the coinbase path and is never read.
-    let mut level = Vec::with_capacity(txids.len() + 1);
-    level.push([0; 32]);
-    level.extend_from_slice(txids);
+    // The first place stands for the coinbase's path and is never read.
+    let mut level = [&[[0; 32]], txids].concat();
     let mut branch = Vec::new();
-    while level.len() > 1 {
-        branch.push(level[1]);
-        level = level
-            .chunks(2)
-            .enumerate()
-            .map(|(index, pair)| match (index, pair) {
-                (0, _) => [0; 32],
-                // An odd one out is paired with itself.
-                (_, [left, right]) => sha256d_pair(left, right),
-                (_, rest) => sha256d_pair(&rest[0], &rest[0]),
-            })
-            .collect();
+    while let [_, right, ..] = level[..] {
+        branch.push(right);
+        // An odd one out is paired with itself.
+        level.extend(level.last().copied().filter(|_| level.len() % 2 == 1));
+        level = sha256d_pairs(level.as_chunks().0);
     }
     assert!(branch.len() <= 32, "a block cannot hold 2^32 transactions");
     branch
@@ -32,7 +23,7 @@ pub fn branch(txids: &[Hash]) -> Vec<Hash> {
 
 /// The merkle root when the coinbase has `txid`.
 pub fn root(txid: Hash, branch: &[Hash]) -> Hash {
-    branch.iter().fold(txid, |left, right| sha256d_pair(&left, right))
+    sha256d_branch(&txid, branch)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::merkle;
 use super::witness::{WITNESS_COMMITMENT_START, WITNESS_RESERVED};
 use crate::clock::UnixTime;
 
-use transaction::Known;
+use transaction::check_all;
 pub use transaction::{DeclaredTransaction, TemplateTransaction};
 
 /// More satoshis than can ever exist (21 million coins).
@@ -190,13 +190,8 @@ impl Template {
             Some(given) => given.witness_commitment().cloned(),
             None => parts.witness_commitment,
         };
-        let mut known = Known::new(last.map_or(&[], |last| &last.transactions));
-        let transactions = parts
-            .transactions
-            .into_iter()
-            .enumerate()
-            .map(|(index, declared)| known.check(index, declared))
-            .collect::<Result<Vec<_>, _>>()?;
+        let last = last.map_or(&[][..], |last| &last.transactions);
+        let transactions = check_all(parts.transactions, last)?;
         let weight = transactions.iter().map(|transaction| transaction.weight).sum();
         if weight > WEIGHT_MAX {
             return Err(TemplateError::Weight(weight));
@@ -440,10 +435,8 @@ pub(crate) mod tests {
         let with = |seeds: &[u8]| {
             let mut parts = parts(1);
             parts.transactions = seeds.iter().map(|seed| declared(*seed, false)).collect();
-            let known = parts.transactions.iter().cloned().enumerate();
-            let known =
-                known.map(|(index, known)| Known::new(&[]).check(index, known).expect("good"));
-            parts.witness_commitment = Some(witness_commitment(&known.collect::<Vec<_>>()));
+            let checked = check_all(parts.transactions.clone(), &[]).expect("good");
+            parts.witness_commitment = Some(witness_commitment(&checked));
             parts
         };
         let last = Template::check(with(&[3, 4])).expect("good");
@@ -471,12 +464,7 @@ pub(crate) mod tests {
     fn the_commitment_covers_what_the_node_says_it_covers() {
         let mut parts = parts(1);
         parts.transactions = vec![declared(3, true), declared(4, false), declared(5, true)];
-        let checked: Vec<_> = parts
-            .transactions
-            .iter()
-            .enumerate()
-            .map(|(index, known)| Known::new(&[]).check(index, known.clone()).expect("good"))
-            .collect();
+        let checked = check_all(parts.transactions.clone(), &[]).expect("good");
         parts.witness_commitment = Some(witness_commitment(&checked));
         let template = Template::check(parts).expect("matching commitment");
         assert_eq!(template.fees(), 3_000);

@@ -1,6 +1,6 @@
 //! The transactions of a template: each one checked, those of the last template taken from there.
 
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Range};
 
 use bitcoin::ScriptBuf;
 use bitcoin::opcodes::all::OP_RETURN;
@@ -9,7 +9,7 @@ use bitcoin_slices::{Visit as _, Visitor};
 use bytes::Bytes;
 
 use super::TemplateError;
-use crate::mining::hash::{Hash, display_hash, sha256d};
+use crate::mining::hash::{Hash, display_hash, sha256d_each};
 
 /// One transaction of a template, as it will stand in the block.
 #[derive(Clone, Debug)]
@@ -45,38 +45,45 @@ pub struct DeclaredTransaction {
     pub depends: Vec<usize>,
 }
 
+/// Checks each of `declared`, in order; those that `last` holds too are taken from there.
+pub(super) fn check_all(
+    declared: Vec<DeclaredTransaction>,
+    last: &[TemplateTransaction],
+) -> Result<Vec<TemplateTransaction>, TemplateError> {
+    let mut known = Known { last, next: 0, places: None };
+    let mut claims = Claims::default();
+    let transactions = declared
+        .into_iter()
+        .enumerate()
+        .map(|(index, declared)| match known.find(&declared) {
+            Some(known) => {
+                let DeclaredTransaction { fee, depends, .. } = declared;
+                Ok(TemplateTransaction { fee, depends, ..known.clone() })
+            }
+            None => claims.read(index, declared),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    claims.check(&transactions)?;
+    Ok(transactions)
+}
+
 /// The transactions of the last template. Most of the next one's come in the same order.
-pub(super) struct Known<'a> {
+struct Known<'a> {
     last: &'a [TemplateTransaction],
     /// The place after the one that was found last.
     next: usize,
     /// Starts of wtxids and their places, sorted; made when one is not where it is looked for.
     places: Option<Vec<(u64, usize)>>,
-    /// What is hashed for a txid, its parts side by side.
-    stripped: Vec<u8>,
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn new(last: &'a [TemplateTransaction]) -> Self {
-        Self { last, next: 0, places: None, stripped: Vec::new() }
+    fn find(&mut self, declared: &DeclaredTransaction) -> Option<&'a TemplateTransaction> {
+        let known = self.of_wtxid(&declared.wtxid)?;
+        let is_same = known.txid == declared.txid && known.bytes == declared.bytes;
+        is_same.then_some(known)
     }
 
-    /// The transaction at `index`, from the last template if that had it, and else checked.
-    pub(super) fn check(
-        &mut self,
-        index: usize,
-        declared: DeclaredTransaction,
-    ) -> Result<TemplateTransaction, TemplateError> {
-        match self.find(&declared.wtxid) {
-            Some(known) if known.txid == declared.txid && known.bytes == declared.bytes => {
-                let DeclaredTransaction { fee, depends, .. } = declared;
-                Ok(TemplateTransaction { fee, depends, ..known.clone() })
-            }
-            Some(_) | None => self.read(index, declared),
-        }
-    }
-
-    fn find(&mut self, wtxid: &Hash) -> Option<&'a TemplateTransaction> {
+    fn of_wtxid(&mut self, wtxid: &Hash) -> Option<&'a TemplateTransaction> {
         let last = self.last;
         if last.get(self.next).is_none_or(|expected| expected.wtxid != *wtxid) {
             let places = self.places.get_or_insert_with(|| {
@@ -92,7 +99,26 @@ impl<'a> Known<'a> {
         self.next += 1;
         last.get(self.next - 1)
     }
+}
 
+/// The hashes that new transactions are said to have, until all of them are hashed at once.
+#[derive(Default)]
+struct Claims {
+    claims: Vec<Claim>,
+    /// Transactions without their witnesses, side by side.
+    stripped: Vec<u8>,
+}
+
+/// That a transaction hashes to this.
+struct Claim {
+    index: usize,
+    hash: Hash,
+    /// Where it stands without its witnesses, when it is hashed without them.
+    stripped: Option<Range<usize>>,
+}
+
+impl Claims {
+    /// A transaction that decodes, with the hashes it is said to have.
     fn read(
         &mut self,
         index: usize,
@@ -102,37 +128,39 @@ impl<'a> Known<'a> {
         let whole = bsl::Transaction::visit(&declared.bytes, &mut note).ok();
         let transaction = whole.filter(|whole| whole.remaining().is_empty());
         let transaction = transaction.ok_or(TemplateError::Transaction(index))?.parsed_owned();
-        let same = |declared: Hash, found: Hash| {
-            if declared == found {
-                return Ok(());
-            }
-            let (declared, found) = (display_hash(&declared), display_hash(&found));
-            Err(TemplateError::TransactionHash { index, declared, found })
-        };
-        let wtxid = sha256d(&declared.bytes);
+        let DeclaredTransaction { txid, wtxid, fee, depends, .. } = declared;
         let (version, body, lock_time) = transaction.txid_preimage();
-        let txid = if body.is_empty() {
-            // Without witnesses, the two are one.
-            wtxid
-        } else {
-            self.stripped.clear();
+        self.claims.push(Claim { index, hash: wtxid, stripped: None });
+        if !body.is_empty() {
+            let start = self.stripped.len();
             for part in [version, body, lock_time] {
                 self.stripped.extend_from_slice(part);
             }
-            sha256d(&self.stripped)
-        };
-        same(declared.txid, txid)?;
-        same(declared.wtxid, wtxid)?;
+            let stripped = Some(start..self.stripped.len());
+            self.claims.push(Claim { index, hash: txid, stripped });
+        } else if txid != wtxid {
+            // Without witnesses the two are one, so one of them is wrong.
+            self.claims.push(Claim { index, hash: txid, stripped: None });
+        }
         let weight = transaction.weight();
-        Ok(TemplateTransaction {
-            txid: declared.txid,
-            wtxid: declared.wtxid,
-            fee: declared.fee,
-            weight,
-            note: note.0,
-            depends: declared.depends,
-            bytes: Bytes::from(declared.bytes),
-        })
+        let bytes = Bytes::from(declared.bytes);
+        Ok(TemplateTransaction { bytes, txid, wtxid, fee, weight, depends, note: note.0 })
+    }
+
+    /// Whether all of them are true of `transactions`.
+    fn check(self, transactions: &[TemplateTransaction]) -> Result<(), TemplateError> {
+        let message = |claim: &Claim| match claim.stripped.clone() {
+            Some(place) => &self.stripped[place],
+            None => &transactions[claim.index].bytes[..],
+        };
+        let messages: Vec<_> = self.claims.iter().map(message).collect();
+        for (claim, found) in self.claims.iter().zip(sha256d_each(&messages)) {
+            if claim.hash != found {
+                let (declared, found) = (display_hash(&claim.hash), display_hash(&found));
+                return Err(TemplateError::TransactionHash { index: claim.index, declared, found });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,12 +242,17 @@ mod tests {
         }
     }
 
+    fn check(declared: &DeclaredTransaction) -> Result<TemplateTransaction, TemplateError> {
+        let all = check_all(vec![declared.clone()], &[])?;
+        Ok(all.into_iter().next().expect("one in, one out"))
+    }
+
     proptest! {
         /// The `bitcoin` crate's own reading is the witness.
         #[test]
         fn what_passes_is_what_it_is(transaction in transactions()) {
             let declared = declare(&transaction);
-            let read = Known::new(&[]).check(0, declared.clone()).expect("a good transaction");
+            let read = check(&declared).expect("a good transaction");
             prop_assert_eq!(read.weight, transaction.weight().to_wu());
             let first = &transaction.output[0].script_pubkey;
             prop_assert_eq!(read.note.as_ref(), Some(first).filter(|script| script.is_op_return()));
@@ -233,7 +266,7 @@ mod tests {
             let mut declared = declare(&transaction);
             let place = place % declared.bytes.len();
             declared.bytes[place] ^= bits;
-            prop_assert!(Known::new(&[]).check(0, declared).is_err());
+            prop_assert!(check(&declared).is_err());
         }
 
         #[test]
@@ -241,10 +274,10 @@ mod tests {
             let good = declare(&transaction);
             let mut cut = good.clone();
             cut.bytes.truncate(at % good.bytes.len());
-            prop_assert!(Known::new(&[]).check(0, cut).is_err());
+            prop_assert!(check(&cut).is_err());
             let mut longer = good;
             longer.bytes.push(0);
-            prop_assert!(Known::new(&[]).check(0, longer).is_err());
+            prop_assert!(check(&longer).is_err());
         }
     }
 }
