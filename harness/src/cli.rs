@@ -15,7 +15,10 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::console::complain;
+use crate::load::bare_process::SUBCOMMAND;
+use crate::load::bare_server;
 use crate::load::command::LoadArguments;
+use crate::load::hashing::Hashing;
 use crate::simulate::command::{self, MinimiseArguments, ReplayArguments, SimulateArguments};
 use crate::simulate::crashes::CrashesArguments;
 use crate::trials::command::TrialArguments;
@@ -63,6 +66,9 @@ enum Command {
     /// Measures a Stratum server: what shares cost it, how soon tips reach its miners, and how much
     /// memory a miner takes
     Load(LoadArguments),
+    /// What `load` compares a server with: the least that answers shares
+    #[command(name = SUBCOMMAND, hide = true)]
+    BareServer(Hashing),
     /// Kills the simulated server at every moment of kept plans, one run for each
     Crashes(CrashesArguments),
     /// Tries the real server against a real bitcoind in a container
@@ -121,6 +127,7 @@ pub fn run() -> ExitCode {
         Command::Replay(arguments) => ExitCode::from(arguments.replay()),
         Command::Minimise(arguments) => ExitCode::from(arguments.minimise()),
         Command::Load(arguments) => ExitCode::from(arguments.load()),
+        Command::BareServer(hashing) => ExitCode::from(bare_server::run(hashing)),
         Command::Crashes(arguments) => ExitCode::from(arguments.crashes()),
         Command::Containers(arguments) => ExitCode::from(arguments.run()),
         Command::Canaries => ExitCode::from(command::all_canaries()),

@@ -8,12 +8,16 @@
 //! sends and reads, and the node is served by another. Not in here: what a miner says (`simminer`).
 
 mod bare;
+pub(crate) mod bare_process;
+pub(crate) mod bare_server;
 pub mod command;
 mod grind;
+pub(crate) mod hashing;
 mod idle;
 mod notify;
 mod process;
 pub mod report;
+mod sender;
 mod session;
 mod shares;
 pub mod stand;
@@ -21,6 +25,7 @@ mod wire;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use report::Report;
@@ -138,6 +143,20 @@ pub enum LoadError {
     /// No sockets for the comparison.
     #[error("no sockets for the bare loop: {0}; raise the limit of open files (ulimit -n)")]
     Bare(io::Error),
+    /// No bare server.
+    #[error(
+        "cannot start the bare server that shares are compared with, {}: {cause}; was this program \
+         moved or built again while it ran?", path.display()
+    )]
+    BareStart {
+        /// The program that it is in.
+        path: PathBuf,
+        /// The system's reason.
+        cause: io::Error,
+    },
+    /// The bare server did not go on.
+    #[error("the bare server that shares are compared with went wrong: {0}")]
+    BareServer(io::Error),
     /// Our own server or its node did not start.
     #[error(transparent)]
     Stand(#[from] stand::StandError),
@@ -146,15 +165,16 @@ pub enum LoadError {
     Runtime(io::Error),
 }
 
-/// Measures one target. Blocks this thread, on which the whole load is made.
-pub fn run(options: &LoadOptions, target: &Target) -> Result<Report, LoadError> {
+/// Measures one target. Blocks this thread, on which the whole load is made. `harness` is this
+/// program, which is started once more to be compared with.
+pub fn run(options: &LoadOptions, target: &Target, harness: &Path) -> Result<Report, LoadError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(LoadError::Runtime)?;
     runtime.block_on(async {
         match options.mode {
-            Mode::Shares => shares::measure(options, target).await.map(Report::Shares),
+            Mode::Shares => shares::measure(options, target, harness).await.map(Report::Shares),
             Mode::Notify => notify::measure(options, target).await.map(Report::Notify),
             Mode::Idle => idle::measure(options, target).await.map(Report::Idle),
         }

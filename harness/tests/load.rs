@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::load::report::{Latency, Report, SharesReport};
@@ -10,6 +13,8 @@ use harness::load::{LoadError, LoadOptions, Mode, Target, run};
 use harness::stack::RunningServer;
 use server::pool::Counters;
 use tokio::runtime::Runtime;
+
+const HARNESS: &str = env!("CARGO_BIN_EXE_harness");
 
 const OPTIONS: LoadOptions = LoadOptions {
     mode: Mode::Shares,
@@ -26,6 +31,11 @@ const OPTIONS: LoadOptions = LoadOptions {
 
 /// A server whose node has a few transactions, what was measured of it, and what it counted.
 fn measure(options: &LoadOptions) -> (Result<Report, LoadError>, Counters) {
+    measure_with(options, HARNESS)
+}
+
+/// The same, where the bare server is in another program.
+fn measure_with(options: &LoadOptions, harness: &str) -> (Result<Report, LoadError>, Counters) {
     let runtime = Runtime::new().unwrap();
     let (node, server) = runtime.block_on(async {
         let node = LoadNode::start(options.mode, 20).await.unwrap();
@@ -38,7 +48,7 @@ fn measure(options: &LoadOptions) -> (Result<Report, LoadError>, Counters) {
         pid: Some(std::process::id()),
         node: Some(node),
     };
-    let report = run(options, &target);
+    let report = run(options, &target, Path::new(harness));
     let counters = *server.counters().borrow();
     runtime.block_on(server.stop()).unwrap();
     (report, counters)
@@ -51,6 +61,7 @@ fn shares(options: &LoadOptions) -> SharesReport {
     assert_eq!((report.rejected, report.clean_jobs), (0, 0), "{report:?}");
     assert_eq!(counters.shares_accepted, options.shares);
     assert!(report.cpu_us_per_share.is_some_and(|cpu| cpu >= 0.0), "{report:?}");
+    assert!(report.bare_cpu_us_per_share.is_some_and(|cpu| cpu >= 0.0), "{report:?}");
     assert!(ordered(report.latency), "{report:?}");
     report
 }
@@ -97,6 +108,31 @@ fn a_tip_reaches_every_miner_and_the_bare_loop_stands_beside_it() {
 }
 
 #[test]
+fn the_bare_server_ends_with_its_input_and_so_with_whoever_started_it() {
+    let arguments = ["bare-server", "--compressions=44", "--nonces=1"];
+    let mut command = Command::new(HARNESS);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut line = String::new();
+    let mut output = BufReader::new(process.stdout.take().unwrap());
+    output.read_line(&mut line).unwrap();
+    line.trim().parse::<u16>().unwrap();
+    assert!(process.try_wait().unwrap().is_none(), "it serves");
+    drop(process.stdin.take());
+    assert!(process.wait().unwrap().success());
+    output.read_to_string(&mut line).unwrap();
+    assert_eq!(line.lines().count(), 1, "{line}");
+}
+
+#[test]
+fn a_program_without_a_bare_server_is_said_before_anything_is_sent() {
+    let (report, counters) = measure_with(&OPTIONS, "no-such-program");
+    let error = report.unwrap_err().to_string();
+    assert!(error.contains("bare server") && error.contains("no-such-program"), "{error}");
+    assert_eq!(counters.shares_accepted, 0);
+}
+
+#[test]
 fn idle_miners_are_weighed() {
     let (report, _) = measure(&LoadOptions { mode: Mode::Idle, connections: 50, ..OPTIONS });
     let Report::Idle(report) = report.unwrap() else { panic!("of another mode") };
@@ -113,6 +149,7 @@ fn what_cannot_be_measured_is_said() {
         pid: Some(0),
         node: None,
     };
-    let error = run(&LoadOptions { mode: Mode::Notify, ..OPTIONS }, &nobody).unwrap_err();
+    let options = LoadOptions { mode: Mode::Notify, ..OPTIONS };
+    let error = run(&options, &nobody, Path::new(HARNESS)).unwrap_err();
     assert!(error.to_string().contains("leave --to out"), "{error}");
 }

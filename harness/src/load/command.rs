@@ -122,9 +122,10 @@ impl LoadArguments {
         // Each miner is an open file, and ours is the process that has all of them.
         server::runtime::descriptors::raise_limit();
         let options = self.options();
+        let harness = std::env::current_exe().unwrap_or_default();
         if let Some(address) = self.to {
             let target = Target { address, user: self.user, pid: self.pid, node: None };
-            return run(&options, &target);
+            return run(&options, &target, &harness);
         }
         // One thread for the node; the load has this one for itself.
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -138,7 +139,7 @@ impl LoadArguments {
             [("ENGINES", self.engines.to_string()), ("EMPTY_FIRST", empty_first.to_owned())];
         let start = Stand::start(self.mode, &server, self.transactions, &settings);
         let stand = runtime.block_on(start)?;
-        run(&options, &stand.target)
+        run(&options, &stand.target, &harness)
     }
 }
 

@@ -20,9 +20,9 @@ const TIME_MAX: Duration = Duration::from_mins(2);
 const BATCH_NONCES: u64 = 1 << 20;
 
 /// Ids have so many digits, from the first to the last, so that all lines are of one length.
-const ID_FIRST: u64 = 100_000_000;
+pub(super) const ID_FIRST: u64 = 100_000_000;
 
-/// The shares of one miner that were not sent yet.
+/// The shares of one miner, and how far it is in sending them.
 #[derive(Debug)]
 pub(super) struct Shares {
     /// A line, whose digits are replaced for each share.
@@ -30,9 +30,10 @@ pub(super) struct Shares {
     /// Where the digits of id, extranonce2 and nonce begin.
     places: [usize; 3],
     extranonce2_bytes: usize,
-    /// Extranonce2 and nonce of each, the last to be sent first.
+    /// Extranonce2 and nonce of each, in the order in which they are sent.
     found: Vec<(u64, u32)>,
-    sent: u64,
+    /// How many were sent.
+    sent: usize,
 }
 
 impl Shares {
@@ -57,10 +58,11 @@ impl Shares {
 
     /// Appends the lines of at most `count` shares; how many they are.
     pub(super) fn take(&mut self, count: usize, lines: &mut Vec<u8>) -> usize {
-        let count = count.min(self.found.len());
-        for (extranonce2, nonce) in self.found.split_off(self.found.len() - count) {
+        let left = &self.found[self.sent..];
+        let count = count.min(left.len());
+        for (extranonce2, nonce) in &left[..count] {
             let [id_at, extranonce2_at, nonce_at] = self.places;
-            put_decimal(&mut self.line[id_at..id_at + 9], ID_FIRST + self.sent);
+            put_decimal(&mut self.line[id_at..id_at + 9], ID_FIRST + self.sent as u64);
             let bytes = extranonce2.to_le_bytes();
             let counted = self.extranonce2_bytes.min(bytes.len());
             put_hex(&mut self.line[extranonce2_at..], &bytes[..counted]);
@@ -69,6 +71,11 @@ impl Shares {
             self.sent += 1;
         }
         count
+    }
+
+    /// Begins again: what is taken from now on are the same lines.
+    pub(super) const fn rewind(&mut self) {
+        self.sent = 0;
     }
 }
 
@@ -138,7 +145,6 @@ fn grind_one(
         let mut left = nonces;
         while left > 0 && !hasher.is_exhausted() {
             if found.len() == count || Instant::now() > until {
-                // The last is taken first; both ways no two are alike.
                 return found;
             }
             if let Some(solution) = hasher.search(BATCH_NONCES).found {

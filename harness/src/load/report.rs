@@ -61,6 +61,10 @@ pub struct SharesReport {
     pub latency: Latency,
     /// Of the server's processor time, in user mode and the kernel; without its process, none.
     pub cpu_us_per_share: Option<f64>,
+    /// The same of a bare server, which got the same shares after it: the least that they cost.
+    pub bare_cpu_us_per_share: Option<f64>,
+    /// The server's processor time over that.
+    pub bare_ratio: Option<f64>,
 }
 
 /// What a new tip took.
@@ -170,8 +174,15 @@ impl fmt::Display for SharesReport {
             writeln!(formatter, "SPOILED   a new tip came and voided the shares: run it again")?;
         }
         write!(formatter, "latency   {}", self.latency)?;
-        match self.cpu_us_per_share {
-            Some(cpu) => write!(formatter, "\nserver    {cpu:.2} us of processor time a share"),
+        if let Some(cpu) = self.cpu_us_per_share {
+            write!(formatter, "\nserver    {cpu:.2} us of processor time a share")?;
+        }
+        if let Some(bare) = self.bare_cpu_us_per_share {
+            let what = "for reading, hashing as often and answering alone";
+            write!(formatter, "\nbare      {bare:.2} us {what}")?;
+        }
+        match self.bare_ratio {
+            Some(ratio) => write!(formatter, ": ratio {ratio:.2}"),
             None => Ok(()),
         }
     }
@@ -201,5 +212,67 @@ impl fmt::Display for IdleReport {
             Some(bytes) => write!(formatter, ", {bytes:.0} bytes of the server's memory each"),
             None => write!(formatter, "; say --pid to see what they take"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    const LATENCY: Latency =
+        Latency { p50_us: 1.0, p90_us: 2.0, p99_us: 3.0, p999_us: 4.0, max_us: 5.0 };
+
+    fn shares(cpu: Option<f64>, bare_cpu: Option<f64>, bare_ratio: Option<f64>) -> Report {
+        Report::Shares(SharesReport {
+            connections: 100,
+            depth: 16,
+            rate: None,
+            nonces: 1,
+            grinding_seconds: 0.5,
+            seconds: 1.5,
+            accepted: 1_500,
+            rejected: 0,
+            first_rejection: None,
+            clean_jobs: 0,
+            accepted_per_second: 1_000.0,
+            latency: LATENCY,
+            cpu_us_per_share: cpu,
+            bare_cpu_us_per_share: bare_cpu,
+            bare_ratio,
+        })
+    }
+
+    #[test]
+    fn the_bare_server_stands_below_the_server() {
+        let report = shares(Some(6.07), Some(4.4), Some(1.379));
+        assert_snapshot!(report, @r"
+        100 connections, 16 deep, 1 nonces for each extranonce2, 1.5 s after 0.5 s of grinding
+        accepted  1500 (1000 a second), rejected 0
+        latency   50% 1 us, 90% 2, 99% 3, 99.9% 4, at most 5
+        server    6.07 us of processor time a share
+        bare      4.40 us for reading, hashing as often and answering alone: ratio 1.38
+        ");
+        let json = serde_json::to_string(&report).unwrap();
+        let figures = r#""cpu_us_per_share":6.07,"bare_cpu_us_per_share":4.4,"bare_ratio":1.379}"#;
+        assert!(json.ends_with(figures), "{json}");
+    }
+
+    #[test]
+    fn what_was_not_measured_is_null_and_no_line() {
+        let report = shares(None, None, None);
+        assert!(report.to_string().ends_with("at most 5"), "{report}");
+        let json = serde_json::to_string(&report).unwrap();
+        assert!(json.ends_with(r#""bare_cpu_us_per_share":null,"bare_ratio":null}"#), "{json}");
+        // Too little was done for the kernel to have counted any of it.
+        let report = shares(Some(0.0), Some(0.0), None).to_string();
+        assert!(
+            report.ends_with(
+                "\nbare      0.00 us for reading, hashing as often and answering \
+            alone"
+            ),
+            "{report}"
+        );
     }
 }

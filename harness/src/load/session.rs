@@ -98,7 +98,7 @@ async fn open(target: &Target, number: usize, deadline: Instant) -> Result<Sessi
 
 /// Connects to `server`. From one address to one port there are some 28,000 ports to connect from,
 /// so on loopback every so many miners have an address of their own.
-async fn connect(server: SocketAddr, number: usize) -> io::Result<TcpStream> {
+pub(super) async fn connect(server: SocketAddr, number: usize) -> io::Result<TcpStream> {
     let Some(from) = source(server, number) else { return TcpStream::connect(server).await };
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;

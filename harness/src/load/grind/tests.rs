@@ -66,6 +66,15 @@ fn each_line_is_another_share_that_meets_the_difficulty() {
 }
 
 #[test]
+fn the_same_lines_are_taken_again_after_a_rewind() {
+    let mut shares = grind(&[work(1, "1e-20")], "u", 20, 3).unwrap().remove(0);
+    let lines = lines_of(&mut shares);
+    assert_eq!((lines.len(), lines_of(&mut shares).len()), (20, 0));
+    shares.rewind();
+    assert_eq!(lines_of(&mut shares), lines);
+}
+
+#[test]
 fn no_more_is_taken_than_there_is() {
     let mut shares = grind(&[work(1, "1e-20")], "u", 3, 1).unwrap().remove(0);
     let mut lines = Vec::new();
