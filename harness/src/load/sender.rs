@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::grind::Shares;
@@ -182,7 +182,7 @@ async fn run_all(
 ) -> Result<Vec<Shares>, LoadError> {
     let until = started + options.time;
     let miners = u32::try_from(senders.len()).unwrap_or(u32::MAX);
-    let (mut tasks, mut shares) = (JoinSet::new(), Vec::with_capacity(senders.len()));
+    let mut tasks = JoinSet::new();
     for (number, sender) in (0..).zip(senders) {
         if let Some(rate) = options.rate {
             let gap = Duration::from_secs_f64(f64::from(miners) / rate);
@@ -192,6 +192,29 @@ async fn run_all(
             tasks.spawn(sender.at_full_speed(options.depth, until));
         }
     }
+    // A generator that sleeps has to be woken, and the kernel lets him pay whose answer wakes it: a
+    // server whose miners are elsewhere has no such expense.
+    let awake = options.rate.is_none().then(|| tokio::spawn(stay_awake()));
+    let shares = finish(tasks, until).await;
+    if let Some(awake) = awake {
+        awake.abort();
+    }
+    shares
+}
+
+/// Keeps this thread from going to sleep, without keeping it from anybody.
+async fn stay_awake() {
+    loop {
+        yield_now().await;
+    }
+}
+
+/// Waits for every miner.
+async fn finish(
+    mut tasks: JoinSet<io::Result<Shares>>,
+    until: Instant,
+) -> Result<Vec<Shares>, LoadError> {
+    let mut shares = Vec::with_capacity(tasks.len());
     loop {
         match timeout_at(until + PATIENCE, tasks.join_next()).await {
             Ok(None) => return Ok(shares),

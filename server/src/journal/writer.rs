@@ -41,6 +41,9 @@ pub struct Writer {
     next: u64,
     /// Lines of the batch that grows.
     lines: Vec<u8>,
+    /// Where the next one will grow: the memory of one that is on disk, which need not be taken
+    /// anew.
+    spare: Vec<u8>,
     count: usize,
     /// When the first of them came.
     since: Instant,
@@ -60,6 +63,7 @@ impl Writer {
             run,
             next: 1,
             lines: Vec::new(),
+            spare: Vec::new(),
             count: 0,
             since: Instant::ZERO,
             state: State::Idle,
@@ -120,9 +124,8 @@ impl Writer {
         let batch = match core::mem::replace(&mut self.state, State::Idle) {
             State::Again(batch, _) => batch,
             State::Idle => {
-                let lines = core::mem::take(&mut self.lines);
-                // The next batch will be about as large.
-                self.lines.reserve(lines.len());
+                let spare = core::mem::take(&mut self.spare);
+                let lines = core::mem::replace(&mut self.lines, spare);
                 let count = core::mem::take(&mut self.count);
                 Batch { first: self.next - count as u64, records: lines.into(), count }
             }
@@ -135,8 +138,16 @@ impl Writer {
 
     /// The batch under way is on disk. True when there was no room before.
     pub fn written(&mut self) -> bool {
-        let state = core::mem::replace(&mut self.state, State::Idle);
-        assert!(matches!(state, State::Writes(_)), "a batch was under way: {state:?}");
+        match core::mem::replace(&mut self.state, State::Idle) {
+            // Unless whoever wrote it has not let go of it yet.
+            State::Writes(batch) => {
+                self.spare = batch.records.try_into_mut().map_or_else(|_| Vec::new(), Vec::from);
+                self.spare.clear();
+            }
+            state @ (State::Idle | State::Again(..)) => {
+                unreachable!("a batch was under way: {state:?}")
+            }
+        }
         core::mem::take(&mut self.is_full)
     }
 
@@ -178,6 +189,22 @@ mod tests {
         let lines = batch.records.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let records = lines.map(|line| Record::read(line).expect("it was just rendered"));
         records.map(|record| (record.number, record.safe)).collect()
+    }
+
+    #[test]
+    fn the_next_but_one_batch_grows_where_a_written_one_was() {
+        let mut log = writer(1, 9);
+        for number in 1..=3 {
+            let room = log.spare.capacity();
+            log.append(at(number), share("w"));
+            let batch = log.poll_batch(at(number)).expect("one is enough");
+            assert_eq!(log.lines.capacity(), room);
+            assert_eq!(numbers(&batch), vec![(number, number - 1)], "and holds nothing of it");
+            let length = batch.records.len();
+            drop(batch);
+            log.written();
+            assert!(log.spare.capacity() >= length && log.spare.is_empty());
+        }
     }
 
     #[test]

@@ -29,7 +29,18 @@ impl Hasher for AlreadyHashed {
     }
 }
 
-type Seen = HashSet<Hash, BuildHasherDefault<AlreadyHashed>>;
+/// Half of a header's hash, the half without the zeros that miners search for. No two shares agree
+/// in 16 bytes of SHA-256d; and a million of them take half the memory, most of whose places have
+/// left the caches by the time they are looked for.
+type Half = [u8; 16];
+
+fn half(hash: &Hash) -> Half {
+    let mut half = [0; 16];
+    half.copy_from_slice(&hash[..16]);
+    half
+}
+
+type Seen = HashSet<Half, BuildHasherDefault<AlreadyHashed>>;
 
 /// What became of a share's entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,22 +68,22 @@ impl Ledger {
     }
 
     /// Enters the share with `hash`, which builds on `parent`.
-    pub fn enter(&mut self, parent: Hash, hash: Hash) -> Entry {
+    pub fn enter(&mut self, parent: Hash, hash: &Hash) -> Entry {
         let seen = self.seen.entry(parent).or_default();
-        if seen.contains(&hash) {
+        if self.count >= self.count_max {
+            return if seen.contains(&half(hash)) { Entry::Duplicate } else { Entry::Full };
+        }
+        // One search for both: whether it is there, and where it goes.
+        if !seen.insert(half(hash)) {
             return Entry::Duplicate;
         }
-        if self.count >= self.count_max {
-            return Entry::Full;
-        }
-        seen.insert(hash);
         self.count += 1;
         Entry::New
     }
 
     /// Whether the share was entered.
     pub fn knows(&self, parent: &Hash, hash: &Hash) -> bool {
-        self.seen.get(parent).is_some_and(|seen| seen.contains(hash))
+        self.seen.get(parent).is_some_and(|seen| seen.contains(&half(hash)))
     }
 
     /// Forgets the shares of every parent that nobody can submit for any more.
@@ -95,17 +106,21 @@ mod tests {
     fn counted_once_forgotten_with_the_parent_and_bounded() {
         let mut ledger = Ledger::new(3);
         let (one, two) = ([0xa1; 32], [0xa2; 32]);
-        assert_eq!(ledger.enter(one, [1; 32]), Entry::New);
-        assert_eq!(ledger.enter(one, [1; 32]), Entry::Duplicate);
+        assert_eq!(ledger.enter(one, &[1; 32]), Entry::New);
+        assert_eq!(ledger.enter(one, &[1; 32]), Entry::Duplicate);
         let mut near = [1; 32];
-        near[31] = 2;
-        assert_eq!(ledger.enter(one, near), Entry::New, "equal in the bytes used for hashing only");
-        assert_eq!(ledger.enter(two, [1; 32]), Entry::New);
-        assert_eq!(ledger.enter(two, [9; 32]), Entry::Full);
+        near[15] = 2;
+        assert_eq!(
+            ledger.enter(one, &near),
+            Entry::New,
+            "equal in the bytes used for hashing only"
+        );
+        assert_eq!(ledger.enter(two, &[1; 32]), Entry::New);
+        assert_eq!(ledger.enter(two, &[9; 32]), Entry::Full);
         assert!(ledger.knows(&two, &[1; 32]) && !ledger.knows(&two, &[9; 32]));
         ledger.forget_unless(|parent| *parent == two);
         assert_eq!(ledger.count(), 1);
-        assert_eq!(ledger.enter(two, [9; 32]), Entry::New);
+        assert_eq!(ledger.enter(two, &[9; 32]), Entry::New);
         ledger.forget_unless(|_| true);
         assert_eq!(ledger.count(), 2);
     }

@@ -88,7 +88,7 @@ impl Pool {
         if !self.journal.has_room() && !self.ledger.knows(parent, hash) {
             return Some(Reject::NotRecorded);
         }
-        match self.ledger.enter(job.template.parent, evaluation.hash) {
+        match self.ledger.enter(*parent, hash) {
             Entry::New => None,
             Entry::Duplicate => Some(Reject::Duplicate),
             Entry::Full => Some(Reject::TooManyShares),

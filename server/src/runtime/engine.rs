@@ -364,6 +364,8 @@ fn start_disk<D: Disk, Io: Send + 'static>(
                 Ok(()) => Event::Persisted { write },
                 Err(error) => Event::PersistFailed { write, error: error.into() },
             };
+            // Who hears of it may want the memory back.
+            drop(op);
             inbox.blocking_send(Inbound::Event(event)).unwrap_or_default();
         }
         drop(disk);
