@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::bare::Bare;
 use super::report::{Latency, NotifyReport, histogram, note};
@@ -20,6 +20,10 @@ use super::{LoadError, LoadOptions, Target};
 
 /// How long a tip may take to the last miner.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Between the last miner's job of one tip and the next tip: blocks are minutes apart, and a server
+/// may have done with one before the next comes.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Tips before those that are measured.
 const WARMING: u32 = 3;
@@ -166,6 +170,7 @@ pub(super) async fn measure(
     let mut listeners = Listeners::start(wires(target, options.connections).await?);
     let (mut first, mut every, mut whole) = (histogram(), histogram(), histogram());
     for _ in 0..options.tips {
+        sleep_until(Instant::now() + PAUSE).await;
         listeners.begin();
         let there = node.new_tip().await?;
         for (place, heard) in (0..).zip(listeners.all(|round| &round.clean).await?) {
