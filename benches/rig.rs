@@ -21,7 +21,7 @@ use server::mining::job::JobId;
 use server::mining::share::Candidate;
 use server::node::rpc::HttpReply;
 use server::pool::Counters;
-use server::pool::action::{Action, CallId, WriteId};
+use server::pool::action::{Action, CallId, Wake, WriteId};
 use server::pool::event::{ConnId, Event};
 
 use crate::{Reply, WORKER, candidate, job_id, submit_line, template, template_reply};
@@ -112,6 +112,11 @@ impl Rig {
     /// sent: each miner's bytes.
     pub fn move_tip(&mut self, reply: Reply) -> &[(ConnId, Bytes)] {
         self.answer(Question::LongPoll, reply);
+        // To many it goes a few at a time.
+        while let Some((_, Wake::SendJob)) = self.pool.poll_timeout() {
+            self.pool.handle_timeout(self.now);
+            self.drain();
+        }
         self.learn_job();
         &self.sent
     }

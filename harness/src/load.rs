@@ -63,8 +63,8 @@ pub struct LoadOptions {
     pub nonces: u32,
     /// New tips to wait for.
     pub tips: u32,
-    /// Whether each brings a coinbase alone first, and then the whole job.
-    pub empty_first: bool,
+    /// Whether each may bring a coinbase alone first, and then the whole job.
+    pub whole_later: bool,
 }
 
 /// Who is measured.

@@ -26,7 +26,7 @@ const OPTIONS: LoadOptions = LoadOptions {
     shares: 400,
     nonces: 1,
     tips: 3,
-    empty_first: false,
+    whole_later: false,
 };
 
 /// A server whose node has a few transactions, what was measured of it, and what it counted.

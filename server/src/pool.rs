@@ -193,7 +193,7 @@ pub struct Pool {
     next_call: u64,
     next_write: u64,
     actions: VecDeque<Action>,
-    /// A job on its way to everybody; its actions are made when they are polled.
+    /// A job on its way to everybody; some actions are made when they are polled, some later.
     broadcast: Option<offers::Broadcast>,
     stopping: Option<Stop>,
     counters: Counters,
@@ -271,6 +271,7 @@ impl Pool {
     /// The moment that [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Now) {
         assert!(self.is_drained(), "drain every action before the next event");
+        self.go_on_with_offers();
         self.publish_if_ready(now);
         self.retire_jobs(now);
         self.look_at_miners(now);
@@ -283,20 +284,21 @@ impl Pool {
 
     /// The next thing to do.
     pub fn poll_action(&mut self) -> Option<Action> {
-        while self.actions.is_empty() && self.broadcast.is_some() {
+        while self.actions.is_empty() && self.has_offers() {
             self.form_offers();
         }
         self.actions.pop_front()
     }
 
     fn is_drained(&self) -> bool {
-        self.actions.is_empty() && self.broadcast.is_none()
+        self.actions.is_empty() && !self.has_offers()
     }
 
     /// When to call [`Self::handle_timeout`], and what for. May change with every event.
     pub fn poll_timeout(&self) -> Option<(Instant, Wake)> {
         let publish = self.work.waits_until(self.config.limits.commitment_wait);
         let wakes = [
+            (self.next_offers(), Wake::SendJob),
             (self.nodes.next_question(), Wake::AskNode),
             (self.nodes.next_change(), Wake::ChooseNode),
             (self.work.dies_at(self.config.limits.tip_age), Wake::StopWork),

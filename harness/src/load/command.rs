@@ -114,7 +114,7 @@ impl LoadArguments {
             shares: self.shares.unwrap_or(needed),
             nonces: self.nonces,
             tips: self.tips,
-            empty_first: self.empty_first,
+            whole_later: self.empty_first && self.transactions > 0,
         }
     }
 

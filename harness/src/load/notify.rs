@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::bare::Bare;
 use super::report::{Latency, NotifyReport, histogram, note};
 use super::session::open_all;
-use super::wire::{Line, Wire, classify};
+use super::wire::{Line, Wire, classify, has_branch};
 use super::{LoadError, LoadOptions, Target};
 
 /// How long a tip may take to the last miner.
@@ -33,10 +33,10 @@ const WARMING: u32 = 3;
 struct Round {
     /// Counted from 1; nothing is noted before.
     number: u64,
-    /// Of a job that voids all before it.
+    /// Of its first job, which voids all before it.
     clean: Heard,
-    /// Of one beside that.
-    beside: Heard,
+    /// Of its first job with transactions.
+    whole: Heard,
     /// Bytes of the last clean job.
     job_bytes: usize,
 }
@@ -75,7 +75,7 @@ struct Listeners {
 impl Listeners {
     fn start(wires: Vec<Wire>) -> Self {
         let of = || Heard::of(wires.len());
-        let round = Round { number: 0, clean: of(), beside: of(), job_bytes: 0 };
+        let round = Round { number: 0, clean: of(), whole: of(), job_bytes: 0 };
         let (round, complete) = (Arc::new(Mutex::new(round)), Arc::new(Notify::new()));
         let mut tasks = JoinSet::new();
         for (number, wire) in wires.into_iter().enumerate() {
@@ -88,7 +88,7 @@ impl Listeners {
         let mut round = self.round.lock().unwrap_or_else(PoisonError::into_inner);
         round.number += 1;
         round.clean.times.clear();
-        round.beside.times.clear();
+        round.whole.times.clear();
     }
 
     /// When each miner heard; waits until all did.
@@ -136,12 +136,14 @@ async fn listen(
             let now = Instant::now();
             let mut round = round.lock().unwrap_or_else(PoisonError::into_inner);
             let this = round.number;
-            let is_last = if kind == Line::CleanJob {
+            let mut is_last = false;
+            if kind == Line::CleanJob {
                 round.job_bytes = line.len() + 1;
-                round.clean.note(this, number, now)
-            } else {
-                round.beside.note(this, number, now)
-            };
+                is_last |= round.clean.note(this, number, now);
+            }
+            if has_branch(line) {
+                is_last |= round.whole.note(this, number, now);
+            }
             if is_last {
                 complete.notify_one();
             }
@@ -180,8 +182,8 @@ pub(super) async fn measure(
                 note(&mut first, latency);
             }
         }
-        if options.empty_first {
-            for heard in listeners.all(|round| &round.beside).await? {
+        if options.whole_later {
+            for heard in listeners.all(|round| &round.whole).await? {
                 note(&mut whole, heard.saturating_duration_since(there));
             }
         }
@@ -194,7 +196,7 @@ pub(super) async fn measure(
         first: Latency::of(&first),
         ratio_p99: latency.p99_us / bare.p99_us.max(1.0),
         latency,
-        whole: options.empty_first.then(|| Latency::of(&whole)),
+        whole: options.whole_later.then(|| Latency::of(&whole)),
         bare,
     })
 }

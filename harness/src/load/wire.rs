@@ -80,6 +80,11 @@ pub(super) fn classify(line: &[u8]) -> Line {
     }
 }
 
+/// Whether a job has transactions beside its coinbase.
+pub(super) fn has_branch(line: &[u8]) -> bool {
+    !contains(line, b",[],") && !contains(line, b", [], ")
+}
+
 /// What stands behind a name, without colon and blanks.
 fn value(after: &[u8]) -> &[u8] {
     let start = after.iter().position(|byte| !matches!(byte, b' ' | b':'));
@@ -113,6 +118,16 @@ mod tests {
             ("", Line::Other),
         ] {
             assert_eq!(classify(line.as_bytes()), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_branch_is_seen_in_either_spelling() {
+        for (branch, expected) in [("[]", false), ("[\"00\"]", true)] {
+            let dense = format!(r#"{{"params":["1","p","c","c",{branch},"v","b","t",true]}}"#);
+            let wide = dense.replace(',', ", ");
+            let found = [&dense, &wide].map(|line| has_branch(line.as_bytes()));
+            assert_eq!(found, [expected; 2], "{dense}");
         }
     }
 }

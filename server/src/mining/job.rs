@@ -188,6 +188,11 @@ impl JobBook {
         }
     }
 
+    /// Whether the job called `id` is for the present tip.
+    pub fn is_live(&self, id: JobId) -> bool {
+        self.jobs.get(&id.sequence).is_some_and(|entry| entry.tip_left.is_none())
+    }
+
     /// The job called `id` and what work on it is worth.
     pub fn find(&self, now: Instant, id: JobId) -> Option<(&Arc<Job>, Standing)> {
         let entry = self.jobs.get(&id.sequence).filter(|_| id.generation == self.generation)?;

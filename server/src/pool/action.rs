@@ -128,6 +128,8 @@ pub enum Action {
 /// Why the pool wants to be woken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wake {
+    /// A job is on its way to everybody, and some of them are next.
+    SendJob,
     /// The node is to be asked.
     AskNode,
     /// Another node may be the one to follow.

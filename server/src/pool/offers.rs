@@ -1,6 +1,7 @@
 //! A job on a miner's wire: to all when it is published, to one when its terms change.
 
-use std::collections::BTreeMap;
+use core::ops::Bound;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,17 +13,17 @@ use super::event::ConnId;
 use crate::clock::{Instant, Now};
 use crate::mining::difficulty::Difficulty;
 use crate::mining::form::Form;
-use crate::mining::job::Job;
+use crate::mining::job::{Job, JobBook};
 use crate::stratum::message;
 use crate::stratum::session::Session;
 
-/// Offers of a broadcast that are formed together: the first miner waits for no more of them, and
-/// what they need stays at hand.
+/// Offers of a broadcast that are formed together. Whoever has something to say meanwhile, a block
+/// perhaps, waits for no more of them.
 const OFFERS_AT_ONCE: usize = 64;
 
-/// Forms of one job, as they were made for the first session that needed them; none for one that
-/// the job cannot have.
-type Forms = BTreeMap<(Arc<Form>, u8), Option<(Arc<Job>, Bytes)>>;
+/// Forms of one job and whether they are clean, as they were made for the first session that needed
+/// them; none for one that the job cannot have.
+type Forms = BTreeMap<(Arc<Form>, u8, bool), Option<(Arc<Job>, Bytes)>>;
 
 /// The job's coinbase does not fit into a session's firmware.
 struct TooLarge;
@@ -34,6 +35,7 @@ struct Offer {
     job: Arc<Job>,
     /// Once for the job: the division is dear.
     ceiling: Difficulty,
+    /// In place of everything before, whatever that is.
     clean: bool,
     forms: Forms,
 }
@@ -45,14 +47,16 @@ impl Offer {
     }
 
     /// What `session` is sent: the job, behind what else waits for it; nothing when it was given
-    /// the job as often as can be told apart, for the next is not far.
-    fn form(&mut self, session: &mut Session) -> Result<Option<Bytes>, TooLarge> {
+    /// the job as often as can be told apart, for the next is not far. Clean, too, when what it was
+    /// given last is void: it may have missed the job that said so.
+    fn form(&mut self, session: &mut Session, jobs: &JobBook) -> Result<Option<Bytes>, TooLarge> {
         let Some(revision) = session.next_revision(&self.job) else { return Ok(None) };
-        let (job, clean) = (&self.job, self.clean);
-        let form = Arc::clone(session.form());
-        let formed = self.forms.entry((form, revision)).or_insert_with_key(|(form, revision)| {
+        let job = &self.job;
+        let clean = self.clean || !session.newest_job().is_some_and(|known| jobs.is_live(known));
+        let key = (Arc::clone(session.form()), revision, clean);
+        let formed = self.forms.entry(key).or_insert_with_key(|(form, revision, clean)| {
             let formed = job.formed(form, *revision)?;
-            let line = message::notify(&formed, clean);
+            let line = message::notify(&formed, *clean);
             Some((formed, line))
         });
         let Some((formed, line)) = formed else { return Err(TooLarge) };
@@ -66,16 +70,43 @@ impl Offer {
 #[derive(Debug)]
 pub(super) struct Broadcast {
     offer: Offer,
-    /// Everybody before was offered it.
-    next: ConnId,
+    /// Who is to be offered it yet: from the first of each, to before the second.
+    rest: VecDeque<(ConnId, Option<ConnId>)>,
+    /// Some may be offered it now.
+    due: bool,
+}
+
+impl Broadcast {
+    fn new(offer: Offer, from: ConnId) -> Self {
+        let around = Some((ConnId(0), Some(from))).filter(|_| from > ConnId(0));
+        Self { offer, rest: core::iter::once((from, None)).chain(around).collect(), due: true }
+    }
 }
 
 impl Pool {
-    /// Sends a new job to everybody who mines: a few at a time, when the shell asks for them.
+    /// Sends a new job to everybody who mines, a few at a time. If the last one is still on its
+    /// way, who did not get it comes first.
     pub(super) fn broadcast(&mut self, now: Now, job: &Arc<Job>, clean: bool) {
-        self.finish_broadcast();
-        let offer = Offer::new(now.mono, job, clean);
-        self.broadcast = Some(Broadcast { offer, next: ConnId(0) });
+        let before = self.broadcast.as_ref().and_then(|broadcast| broadcast.rest.front());
+        let from = before.map_or(ConnId(0), |(from, _)| *from);
+        self.broadcast = Some(Broadcast::new(Offer::new(now.mono, job, clean), from));
+    }
+
+    /// Whether offers of a broadcast are to be formed in this event.
+    pub(super) fn has_offers(&self) -> bool {
+        self.broadcast.as_ref().is_some_and(|broadcast| broadcast.due)
+    }
+
+    /// Since when a broadcast waits for its next turn.
+    pub(super) fn next_offers(&self) -> Option<Instant> {
+        self.broadcast.as_ref().map(|broadcast| broadcast.offer.now)
+    }
+
+    /// Lets a broadcast go on.
+    pub(super) fn go_on_with_offers(&mut self) {
+        if let Some(broadcast) = &mut self.broadcast {
+            broadcast.due = true;
+        }
     }
 
     /// Forms the next offers of the broadcast under way, which ends after the last.
@@ -83,12 +114,16 @@ impl Pool {
         let Some(mut broadcast) = self.broadcast.take().filter(|_| !self.work.is_dead()) else {
             return;
         };
-        let (mut last, mut slow, mut unfit) = (None, Vec::new(), Vec::new());
-        let rest = self.sessions.range_mut(broadcast.next..);
-        let mining = rest.filter(|(_, session)| session.has_work());
-        for (&conn, session) in mining.take(OFFERS_AT_ONCE) {
-            last = Some(conn);
-            match broadcast.offer.form(session) {
+        let Some((from, to)) = broadcast.rest.pop_front() else { return };
+        let (mut slow, mut unfit) = (Vec::new(), Vec::new());
+        let to = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.sessions.range_mut((Bound::Included(from), to));
+        let mut mining = rest.filter(|(_, session)| session.has_work());
+        for (&conn, session) in mining.by_ref().take(OFFERS_AT_ONCE) {
+            if !session.is_behind(&broadcast.offer.job) {
+                continue;
+            }
+            match broadcast.offer.form(session, &self.jobs) {
                 Ok(bytes) => self.actions.extend(bytes.map(|bytes| Action::Send { conn, bytes })),
                 Err(TooLarge) => unfit.push(conn),
             }
@@ -96,14 +131,18 @@ impl Pool {
                 slow.push(conn);
             }
         }
+        if let Some((next, _)) = mining.next() {
+            let to = if let Bound::Excluded(to) = to { Some(to) } else { None };
+            broadcast.rest.push_front((*next, to));
+        }
         for conn in slow {
             self.flush(conn);
         }
         for conn in unfit {
             self.refuse_work(conn, &broadcast.offer.job);
         }
-        if let Some(ConnId(last)) = last {
-            broadcast.next = ConnId(last + 1);
+        if !broadcast.rest.is_empty() {
+            broadcast.due = false;
             self.broadcast = Some(broadcast);
         }
     }
@@ -119,19 +158,19 @@ impl Pool {
     /// and authorized just now, or its difficulty changed. A first job is always clean: whatever
     /// the miner did before was for somebody else.
     pub(super) fn bring_up_to_date(&mut self, now: Instant, conn: ConnId) {
-        self.finish_broadcast();
         let Some(session) = self.sessions.get(&conn).filter(|session| session.is_ready()) else {
             return;
         };
         let Some(job) = self.jobs.current().cloned() else { return };
-        let is_first = !session.has_work();
+        // Who speaks while a job is on its way to everybody need not wait for his turn.
+        let is_new = !session.has_work() || session.is_behind(&job);
         // Most often nothing is new, and then the network's difficulty needs no division.
-        if !is_first && session.vardiff.in_force() == Some(session.vardiff.wanted()) {
+        if !is_new && session.vardiff.in_force() == Some(session.vardiff.wanted()) {
             return;
         }
-        let offer = Offer::new(now, &job, is_first);
+        let offer = Offer::new(now, &job, !session.has_work());
         let difficulty = session.vardiff.wanted().min(offer.ceiling);
-        if is_first || session.vardiff.in_force() != Some(difficulty) {
+        if is_new || session.vardiff.in_force() != Some(difficulty) {
             self.offer(conn, offer);
         }
     }
@@ -150,7 +189,6 @@ impl Pool {
 
     /// Sends the current job once more; `clean` in place of everything before.
     fn give_again(&mut self, now: Instant, conn: ConnId, clean: bool) {
-        self.finish_broadcast();
         let Some(job) = self.jobs.current().cloned() else { return };
         self.offer(conn, Offer::new(now, &job, clean));
     }
@@ -160,7 +198,7 @@ impl Pool {
             return;
         }
         let Some(session) = self.sessions.get_mut(&conn) else { return };
-        match offer.form(session) {
+        match offer.form(session, &self.jobs) {
             Ok(bytes) => self.actions.extend(bytes.map(|bytes| Action::Send { conn, bytes })),
             Err(TooLarge) => return self.refuse_work(conn, &offer.job),
         }

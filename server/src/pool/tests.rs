@@ -7,7 +7,7 @@ use bitcoin::ScriptBuf;
 use bitcoin::hashes::Hash as _;
 use bytes::Bytes;
 
-use super::action::{Action, CallId, Endpoint, Halt, WriteId};
+use super::action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
 use super::event::{ConnId, Event};
 use super::*;
 use crate::bmm::Slot;
@@ -24,6 +24,7 @@ use crate::node::rpc::{CallError, HttpReply};
 
 mod alone;
 mod bids;
+mod broadcast;
 mod enforcer;
 mod faults;
 mod flow;
@@ -158,6 +159,7 @@ impl Rig {
             self.now.mono = self.now.mono.max(due);
             self.pool.handle_timeout(self.now);
             self.drain();
+            self.send_jobs();
             assert!(
                 self.pool.poll_timeout().is_none_or(|(next, _)| next > self.now.mono),
                 "a wake that is dealt with does not come back at once: {:?}",
@@ -165,6 +167,17 @@ impl Rig {
             );
         }
         self.now.mono = until;
+    }
+
+    /// Lets a job on its way arrive everywhere; how many turns it took.
+    fn send_jobs(&mut self) -> usize {
+        let mut turns = 0;
+        while let Some((_, Wake::SendJob)) = self.pool.poll_timeout() {
+            self.pool.handle_timeout(self.now);
+            self.drain();
+            turns += 1;
+        }
+        turns
     }
 
     fn asked(&self, method: &str) -> usize {

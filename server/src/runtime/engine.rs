@@ -22,7 +22,7 @@ use super::witness::Witness;
 use crate::clock::{Instant, Now, UnixMillis};
 use crate::config::{Config, PortId};
 use crate::journal::{DiskOp, WriteError};
-use crate::pool::action::{Action, CallId, Endpoint, Halt, WriteId};
+use crate::pool::action::{Action, CallId, Endpoint, Halt, Wake, WriteId};
 use crate::pool::event::{ConnId, Event};
 use crate::pool::{Counters, Pool};
 
@@ -123,12 +123,13 @@ async fn run_engine<L: Listener, Q: Calls, D: Disk, W: Witness>(
         let mut event = engine.connections.next_event();
         if event.is_none() {
             turn += 1;
-            if turn >= TURN_EVENTS {
+            let wake = pool.poll_timeout();
+            // A job takes long to reach everybody: whoever has something to say is heard meanwhile.
+            if turn >= TURN_EVENTS || matches!(wake, Some((_, Wake::SendJob))) {
                 turn = 0;
                 yield_now().await;
             }
-            let due =
-                pool.poll_timeout().map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
+            let due = wake.map(|(due, _)| started + Duration::from_nanos(due.as_nanos()));
             let inbound = next(&mut inbox, due, !clock_was_first, &mut alarm).await;
             clock_was_first = inbound.is_none();
             match inbound {
@@ -165,6 +166,10 @@ async fn next<Io>(
     // Without a timer where there is nothing to wait for.
     if let Ok(inbound) = inbox.try_recv() {
         return Some(inbound);
+    }
+    // A timer would be up to a millisecond late.
+    if due.is_some_and(|due| due <= TokioInstant::now()) {
+        return None;
     }
     match due {
         // The engine holds a sender, so the inbox never ends.

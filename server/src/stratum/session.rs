@@ -306,6 +306,16 @@ impl Session {
         self.told.next_revision(job.id)
     }
 
+    /// Whether it mines and was not given `job`.
+    pub fn is_behind(&self, job: &Job) -> bool {
+        self.has_work() && self.next_revision(job) == Some(0)
+    }
+
+    /// The job that it was given last.
+    pub fn newest_job(&self) -> Option<JobId> {
+        self.newest.as_ref().map(|newest| newest.job.id)
+    }
+
     /// Queues what must be known before `job`, which is in this session's form: a difficulty if it
     /// changed, a mask if it did. `difficulty` is one that the network's target allows.
     pub fn announce(&mut self, now: Instant, job: &Arc<Job>, difficulty: Difficulty) {

@@ -97,3 +97,31 @@ fn the_old_tip_may_come_back() {
     assert!(again.clean);
     assert_eq!(again.previous, Work::from(&first, "00000000", 5).previous);
 }
+
+/// With very many miners the template is there before the coinbase alone is everywhere.
+#[test]
+fn who_was_not_reached_yet_gets_the_whole_job_in_its_place_and_first() {
+    let mut rig = Rig::mining(early());
+    let conns: Vec<ConnId> = (0..150).map(|_| rig.miner().0).collect();
+    rig.publishes(2);
+    rig.reply("getblockheader", header(2, 1, 101));
+    let alone: Vec<String> = conns.iter().map(|conn| rig.hear(*conn)).collect();
+    let reached = alone.iter().filter(|heard| !heard.is_empty()).count();
+    assert!((1..75).contains(&reached), "{reached}");
+    rig.reply("getblocktemplate", template(2, 102));
+    let mut at_once = 0;
+    for (conn, alone) in conns.iter().zip(&alone) {
+        let heard = rig.hear(*conn);
+        at_once += usize::from(!heard.is_empty());
+        assert!(heard.is_empty() || alone.is_empty(), "who waits for work comes first");
+    }
+    assert!((1..75).contains(&at_once), "{at_once}");
+    rig.wait(Duration::from_millis(1));
+    let rest: Vec<String> = conns.iter().map(|conn| rig.hear(*conn)).collect();
+    assert_eq!(rest.iter().filter(|heard| !heard.is_empty()).count(), 150 - at_once);
+    for (rest, alone) in rest.iter().zip(&alone).filter(|(rest, _)| !rest.is_empty()) {
+        assert_eq!(rest.matches("mining.notify").count(), 1, "{rest}");
+        // Work of the tip before is void, and work on the coinbase alone is not.
+        assert_eq!(Work::from(rest, "00000000", 5).clean, alone.is_empty());
+    }
+}

@@ -78,23 +78,6 @@ fn a_new_tip_is_clean_and_a_refresh_is_not() {
     assert!(!Work::from(&rig.hear(conn), "00000000", 0).clean);
 }
 
-#[test]
-fn a_job_for_very_many_is_formed_as_it_leaves_and_once_for_each() {
-    let mut rig = Rig::mining(config());
-    let conns: Vec<ConnId> = (0..200).map(|_| rig.miner().0).collect();
-    let place = rig.calls.iter().position(|(_, _, body)| body.contains("longpollid"));
-    let (call, ..) = rig.calls.remove(place.expect("a long poll is out"));
-    rig.pool.handle(rig.now, Event::Replied { call, result: template(2, 102) });
-    let is_for_first = |action: &Action| matches!(action, Action::Send { conn, .. } if conn.0 == 0);
-    while !is_for_first(&rig.pool.poll_action().expect("the first one's job")) {}
-    assert!(rig.pool.actions.len() < 200, "the first miner does not wait for the last");
-    rig.drain();
-    assert!(!rig.said.contains_key(&conns[0]), "sent above");
-    for conn in &conns[1..] {
-        assert_eq!(rig.hear(*conn).matches("mining.notify").count(), 1, "{conn}");
-    }
-}
-
 /// The long poll and the question after a block of our own bring the same template.
 #[test]
 fn the_same_template_twice_at_once_is_one_job() {
