@@ -209,6 +209,9 @@ pub struct Limits {
     pub worker_bytes: usize,
     /// Jobs of one tip.
     pub jobs_live: usize,
+    /// Miners that are sent a new job before others have a turn. Whoever has something to say
+    /// meanwhile, a block perhaps, waits for no more of them.
+    pub offers_at_once: usize,
     /// Shares remembered against duplicates.
     pub shares_seen: usize,
     /// Replies on one connection that wait for a block to be safe.
@@ -260,6 +263,7 @@ impl Default for Limits {
             workers: 64,
             worker_bytes: 256,
             jobs_live: 1_024,
+            offers_at_once: 64,
             shares_seen: 1_000_000,
             replies_parked: 1_024,
             journal_flush: Duration::from_millis(100),

@@ -14,8 +14,9 @@ use crate::sim::observe::{Ending, Observation};
 use crate::sim::second::SecondEvent;
 
 /// What must happen in every large batch of runs.
-pub const EXPECTED: [&str; 67] = [
+pub const EXPECTED: [&str; 68] = [
     "a coinbase alone came first",
+    "a job took more than one turn",
     "a notice is lost",
     "another node is followed",
     "block accepted",
@@ -223,6 +224,9 @@ impl Sometimes {
             }
             Observation::Second(SecondEvent::BlockAccepted { shared: false, .. }) => {
                 self.count("block taken by the second node first");
+            }
+            Observation::Woken { why } if why == "SendJob" => {
+                self.count("a job took more than one turn");
             }
             Observation::NotPersisted { .. } => self.count("write failed"),
             Observation::Chain(WorldEvent::BlockAccepted { .. }) => self.count("block accepted"),

@@ -17,6 +17,9 @@ pub struct LimitsPlan {
     pub workers: usize,
     /// Jobs of one tip.
     pub jobs_live: usize,
+    /// Miners that are sent a new job before others have a turn.
+    #[serde(default = "offers_at_once")]
+    pub offers_at_once: usize,
     /// How long shares for a left tip count.
     pub grace_ms: u64,
     /// How long jobs of a left tip are kept.
@@ -52,6 +55,10 @@ const fn ten_minutes() -> u64 {
 /// As kept plans have it that do not say.
 const fn journal_flush_ms() -> u64 {
     100
+}
+
+const fn offers_at_once() -> usize {
+    64
 }
 
 const fn journal_batch() -> usize {

@@ -107,13 +107,15 @@ fn second(seed: u64, server: &mut ServerPlan) {
     server.limits.tip_age_ms = draw.scaled(20 * SECOND_MS, 10 * MINUTE_MS);
 }
 
-/// In half of all runs the nodes publish their tips, and mostly that is made use of.
+/// In half of all runs the nodes publish their tips, and mostly that is made use of. To how many
+/// miners at once, in all of them.
 fn notices(seed: u64, server: &mut ServerPlan) {
     let mut draw = draw(seed, "plan.notices", (0, 0));
     let lost = if draw.chance(300) { draw.between(1, 500) } else { 0 };
     let notices = NoticesPlan { delay_us: draw.scaled(50, 20_000), lost };
     server.notices = draw.chance(500).then_some(notices);
     server.empty_first = draw.chance(700);
+    server.limits.offers_at_once = size(draw.scaled(1, 64));
 }
 
 fn limits(draw: &mut Draw) -> LimitsPlan {
@@ -125,6 +127,7 @@ fn limits(draw: &mut Draw) -> LimitsPlan {
         line_bytes: size(draw.scaled(1_024, 16 * 1_024)),
         workers: size(draw.scaled(2, 64)),
         jobs_live: size(draw.scaled(64, 1_024)),
+        offers_at_once: 0,
         grace_ms,
         keep_stale_ms: grace_ms + draw.scaled(1_000, 600_000),
         commitment_wait_ms: draw.scaled(10, 500),

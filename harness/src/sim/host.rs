@@ -335,6 +335,7 @@ fn limits(drawn: &LimitsPlan) -> Limits {
         sessions: drawn.sessions,
         workers: drawn.workers,
         jobs_live: drawn.jobs_live,
+        offers_at_once: drawn.offers_at_once,
         grace: ms(drawn.grace_ms),
         keep_stale: ms(drawn.keep_stale_ms),
         commitment_wait: ms(drawn.commitment_wait_ms),

@@ -17,10 +17,6 @@ use crate::mining::job::{Job, JobBook};
 use crate::stratum::message;
 use crate::stratum::session::Session;
 
-/// Offers of a broadcast that are formed together. Whoever has something to say meanwhile, a block
-/// perhaps, waits for no more of them.
-const OFFERS_AT_ONCE: usize = 64;
-
 /// Forms of one job and whether they are clean, as they were made for the first session that needed
 /// them; none for one that the job cannot have.
 type Forms = BTreeMap<(Arc<Form>, u8, bool), Option<(Arc<Job>, Bytes)>>;
@@ -119,7 +115,8 @@ impl Pool {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = self.sessions.range_mut((Bound::Included(from), to));
         let mut mining = rest.filter(|(_, session)| session.has_work());
-        for (&conn, session) in mining.by_ref().take(OFFERS_AT_ONCE) {
+        let at_once = self.config.limits.offers_at_once.max(1);
+        for (&conn, session) in mining.by_ref().take(at_once) {
             if !session.is_behind(&broadcast.offer.job) {
                 continue;
             }
